@@ -1,0 +1,188 @@
+"""An instance's link to the gateway: loans come in, and go back at message boundaries."""
+
+from __future__ import annotations
+
+import socket
+
+from snapfork.runner.wire import fds, frames
+from snapfork.runner.wire.frames import CLEAN, END, FORK, KEEP, RETRY, SPARE, SPAWN, START_NAMES, WARM
+from snapfork.runner.wire.page import Page
+
+__all__ = [
+    "CLEAN",
+    "END",
+    "FORK",
+    "KEEP",
+    "RETRY",
+    "SPARE",
+    "SPAWN",
+    "START_NAMES",
+    "WARM",
+    "Link",
+    "Loan",
+    "PrivateLink",
+]
+
+_buffer = bytearray(0)
+
+
+class Loan:
+    """A client connection lent to this process.
+
+    `fd` is this process's own descriptor of a file description that the gateway shares: its status
+    flags and options are never changed and it is never shut down. `prefix` holds bytes the gateway has
+    read already. `consumed` and `written` count bytes since the loan began.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "consumed",
+        "fd",
+        "id",
+        "prefix",
+        "requests",
+        "seq",
+        "slot",
+        "start",
+        "sticky",
+        "t0_ns",
+        "written",
+    )
+
+    def __init__(self, frame: frames.LoanFrame, fd: int) -> None:
+        self.id = frame.id
+        self.fd = fd
+        self.prefix = frame.prefix
+        self.t0_ns = frame.t0_ns
+        self.start = frame.start
+        self.slot = frame.slot
+        self.seq = frame.seq
+        self.sticky = frame.sticky
+        self.requests = 0
+        self.consumed = 0
+        self.written = 0
+        self._addresses = frame.addresses
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address of the peer; None over a Unix socket."""
+        return frames.unpack_addresses(self._addresses)[0]
+
+    @property
+    def server(self) -> tuple[str, int | None]:
+        return frames.unpack_addresses(self._addresses)[1]
+
+
+class Link:
+    """The control socket and the page of this instance.
+
+    A loop serves `loans` until `closed`, or until `leave_level()` is set and no loan is left.
+    """
+
+    __slots__ = ("_leaving", "closed", "fd", "generation", "loans", "page", "sock")
+
+    def __init__(self, sock: socket.socket, page: Page, generation: int) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.page = page
+        self.generation = generation
+        self.closed = False
+        self.loans: dict[int, Loan] = {}
+        self._leaving = 0
+
+    def accept(self, frame: frames.LoanFrame, fd: int) -> Loan:
+        """Take a loan that arrived with the start order."""
+        loan = Loan(frame, fd)
+        self.page.claim(loan.slot, loan.id)
+        self.loans[loan.id] = loan
+        return loan
+
+    def receive(self) -> list[Loan]:
+        """Read what the gateway sent, without blocking; return the new loans. EOF sets `closed`."""
+        global _buffer
+        if not _buffer:
+            _buffer = bytearray(fds.MAX_MESSAGE)
+        loans: list[Loan] = []
+        view = memoryview(_buffer)
+        while True:
+            try:
+                size, received = fds.receive(self.sock, _buffer, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return loans
+            except OSError:
+                self.closed = True
+                return loans
+            if size == 0:
+                self.closed = True
+                return loans
+            if view[0] == frames.LOAN and received:
+                loans.append(self.accept(frames.unpack_loan(view[:size]), received[0]))
+                fds.close_all(received[1:])
+            else:
+                fds.close_all(received)
+
+    def must_return(self, loan: Loan) -> bool:
+        """True when the loan is to be given back before a further request is read from it."""
+        page = self.page
+        return bool(
+            not loan.sticky
+            or self._leaving
+            or page.leave
+            or page.demand
+            or page.generation_wanted != self.generation
+        )
+
+    def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:
+        """Give a loan back as KEEP, END or RETRY; the caller has closed `loan.fd` before."""
+        if self.loans.pop(loan.id, None) is None:
+            return
+        self.page.release(loan.slot)
+        frame = frames.ReturnFrame(
+            how, bool(flags & CLEAN), loan.requests, loan.id, loan.consumed, loan.written, leftover
+        )
+        self._send(frames.pack_return(frame))
+
+    def leave(self) -> None:
+        """This process takes no further request: it gives its loans back and goes."""
+        self._leaving = 1
+
+    def leave_level(self) -> int:
+        """0 stay, 1 leave at boundaries, 2 end streams as well."""
+        return max(self._leaving, self.page.leave)
+
+    def ready(self) -> None:
+        """Started up: may be lent connections."""
+        self.page.ready()
+        self._send(frames.READY_FRAME)
+
+    def bye(self) -> None:
+        """Last word: every loan has been given back."""
+        self._send(frames.BYE_FRAME)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            fds.send(self.sock, data)
+        except OSError:
+            self.closed = True  # the gateway is gone, and with it the reason to live
+
+
+class PrivateLink(Link):
+    """Stands in for the gateway when a template sends a request to itself: every loan goes back."""
+
+    __slots__ = ("returned",)
+
+    def __init__(self, page: Page) -> None:
+        ours, theirs = fds.pair()
+        theirs.close()
+        super().__init__(ours, page, 0)
+        self.returned: list[int] = []
+
+    def must_return(self, loan: Loan) -> bool:
+        return True
+
+    def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:
+        self.loans.pop(loan.id, None)
+        self.returned.append(how)
+
+    def close(self) -> None:
+        self.sock.close()

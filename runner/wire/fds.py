@@ -1,0 +1,48 @@
+"""Messages with descriptors over Unix SEQPACKET sockets."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+
+MAX_FDS = 8
+MAX_MESSAGE = 208 * 1024  # below the default limit (net.core.wmem_default) of one Unix datagram
+_ANCILLARY = socket.CMSG_SPACE(MAX_FDS * 4)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """A connected pair of SEQPACKET sockets: whole messages in order, and EOF when the peer is gone."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(sock: socket.socket, data: bytes, fds: tuple[int, ...] = (), flags: int = 0) -> None:
+    """Send one message; raises OSError (BlockingIOError with MSG_DONTWAIT on a full buffer)."""
+    if fds:
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        sock.sendmsg([data], control, flags | socket.MSG_NOSIGNAL)
+    else:
+        sock.send(data, flags | socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket, buffer: bytearray, flags: int = 0) -> tuple[int, list[int]]:
+    """Receive one message into `buffer`; return its length and its descriptors (close-on-exec).
+
+    A length of 0 without descriptors is the end. Raises BlockingIOError when `flags` has MSG_DONTWAIT
+    and nothing is there.
+    """
+    size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY, flags | socket.MSG_CMSG_CLOEXEC)
+    if not ancillary:
+        return size, []
+    fds: list[int] = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            received = array.array("i")
+            received.frombytes(data[: len(data) - len(data) % 4])
+            fds.extend(received)
+    return size, fds
+
+
+def close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,171 @@
+"""The messages between gateway, base, templates and instances.
+
+The frequent ones (loan, return, start, forked, died) are fixed structs, because their cost is part
+of every start; the rare ones are JSON. The first byte tells the kind.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, NamedTuple
+
+LOAN, RETURN, RECALL, BYE, READY = b"L"[0], b"R"[0], b"C"[0], b"B"[0], b"Y"[0]
+START, FORKED, DIED, JSON = b"S"[0], b"F"[0], b"D"[0], b"J"[0]
+
+WARM, SPARE, FORK, SPAWN = 0, 1, 2, 3
+START_NAMES = ("warm", "spare", "fork", "spawn")
+
+KEEP, END, RETRY = 0, 1, 2
+CLEAN = 1
+
+STICKY = 1
+TRIAL = 1
+
+_LOAN = struct.Struct("<BBBxHHIQQ")
+_RETURN = struct.Struct("<BBBxIQQQ")
+_START = struct.Struct("<BBBxIIIQ")
+_FORKED = struct.Struct("<BxxxIQ")
+_DIED = struct.Struct("<BxxxIQiIIQ")
+
+RECALL_FRAME = bytes([RECALL])
+BYE_FRAME = bytes([BYE])
+READY_FRAME = bytes([READY])
+
+
+class LoanFrame(NamedTuple):
+    """A client connection on its way to an instance; the connection itself travels beside it."""
+
+    start: int
+    sticky: bool
+    slot: int
+    seq: int
+    id: int
+    t0_ns: int
+    addresses: bytes
+    prefix: bytes
+
+
+class ReturnFrame(NamedTuple):
+    """A loan given back: how, with what was read too far, and byte totals at the last boundary."""
+
+    how: int
+    clean: bool
+    requests: int
+    id: int
+    consumed: int
+    written: int
+    leftover: bytes
+
+
+class StartFrame(NamedTuple):
+    """An order to fork one instance; `loan` is the first request's frame or empty."""
+
+    start: int
+    trial: bool
+    nslots: int
+    number: int
+    generation: int
+    t0_ns: int
+    loan: bytes
+
+
+class ForkedFrame(NamedTuple):
+    pid: int
+    number: int
+
+
+class DiedFrame(NamedTuple):
+    """A reaped child: wait status, CPU time in milliseconds, largest resident size in bytes."""
+
+    pid: int
+    number: int
+    status: int
+    user_ms: int
+    system_ms: int
+    max_rss: int
+
+
+def pack_loan(loan: LoanFrame) -> bytes:
+    head = _LOAN.pack(
+        LOAN, loan.start, STICKY if loan.sticky else 0, loan.slot, len(loan.addresses), loan.seq, loan.id, loan.t0_ns
+    )
+    return head + loan.addresses + loan.prefix
+
+
+def unpack_loan(data: memoryview) -> LoanFrame:
+    _, start, flags, slot, size, seq, number, t0 = _LOAN.unpack_from(data)
+    at = _LOAN.size + size
+    return LoanFrame(
+        start, bool(flags & STICKY), slot, seq, number, t0, bytes(data[_LOAN.size : at]), bytes(data[at:])
+    )
+
+
+def pack_return(back: ReturnFrame) -> bytes:
+    flags = CLEAN if back.clean else 0
+    head = _RETURN.pack(RETURN, back.how, flags, back.requests, back.id, back.consumed, back.written)
+    return head + back.leftover
+
+
+def unpack_return(data: memoryview) -> ReturnFrame:
+    _, how, flags, requests, number, consumed, written = _RETURN.unpack_from(data)
+    return ReturnFrame(
+        how, bool(flags & CLEAN), requests, number, consumed, written, bytes(data[_RETURN.size :])
+    )
+
+
+def pack_start(order: StartFrame) -> bytes:
+    flags = TRIAL if order.trial else 0
+    head = _START.pack(
+        START, order.start, flags, order.nslots, order.number, order.generation, order.t0_ns
+    )
+    return head + order.loan
+
+
+def unpack_start(data: memoryview) -> StartFrame:
+    _, start, flags, nslots, number, generation, t0 = _START.unpack_from(data)
+    return StartFrame(start, bool(flags & TRIAL), nslots, number, generation, t0, bytes(data[_START.size :]))
+
+
+def pack_forked(frame: ForkedFrame) -> bytes:
+    return _FORKED.pack(FORKED, frame.pid, frame.number)
+
+
+def unpack_forked(data: memoryview) -> ForkedFrame:
+    _, pid, number = _FORKED.unpack_from(data)
+    return ForkedFrame(pid, number)
+
+
+def pack_died(frame: DiedFrame) -> bytes:
+    return _DIED.pack(DIED, frame.pid, frame.number, frame.status, frame.user_ms, frame.system_ms, frame.max_rss)
+
+
+def unpack_died(data: memoryview) -> DiedFrame:
+    _, pid, number, status, user_ms, system_ms, max_rss = _DIED.unpack_from(data)
+    return DiedFrame(pid, number, status, user_ms, system_ms, max_rss)
+
+
+def pack_json(message: dict[str, Any]) -> bytes:
+    """Encode a rare message; it must stay below `fds.MAX_MESSAGE` bytes."""
+    return bytes([JSON]) + json.dumps(message, separators=(",", ":")).encode()
+
+
+def unpack_json(data: memoryview) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(bytes(data[1:]))
+    return message
+
+
+def pack_addresses(client: tuple[str, int] | None, server: tuple[str, int | None]) -> bytes:
+    """Both ends of a connection as they travel in a loan."""
+    peer = f"{client[0]} {client[1]}" if client else ""
+    return f"{peer}\0{server[0]}\0{'' if server[1] is None else server[1]}".encode()
+
+
+def unpack_addresses(data: bytes) -> tuple[tuple[str, int] | None, tuple[str, int | None]]:
+    """Inverse of `pack_addresses`."""
+    peer, host, port = data.decode().split("\0")
+    client = None
+    if peer:
+        address, _, number = peer.rpartition(" ")
+        client = (address, int(number))
+    return client, (host, int(port) if port else None)
