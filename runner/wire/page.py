@@ -109,7 +109,12 @@ class Page:
             words[W_STATUS - 1 + status // 100] += 1
 
     def boundary(self, slot: int, consumed: int, written: int) -> None:
-        """The connection is between messages: bytes read from and written to it in this loan so far."""
+        """The connection is between messages: bytes read from and written to it in this loan so far.
+
+        Called only when no byte that was read waits unserved (a pipelined head, say) and every byte of
+        the answers is in the kernel: after a death the gateway lends the connection again if the kernel's
+        counters still say `consumed`.
+        """
         words, base = self.words, W_SLOTS + SLOT * slot
         words[base + S_CONSUMED] = consumed
         words[base + S_WRITTEN] = written
