@@ -1,0 +1,60 @@
+"""What `runner serve` hands to the gateway: every choice made, every socket bound, nothing left to parse."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Interpreter:
+    """The Python that runs a function.
+
+    path: absolute path of the executable. version: "3.11". reason: why it was chosen, for people.
+    borrow: directories whose packages are lent to the app from behind its own path ([] when the app runs on
+    the runner's own interpreter).
+    """
+
+    path: str
+    version: str
+    reason: str
+    borrow: list[str] = field(default_factory=list)
+
+
+@dataclass
+class FunctionConfig:
+    """One function to serve.
+
+    target: "module:attr" as given. app_dir: absolute. overrides: settings of pyproject.toml and the command
+    line, already validated. prefixes: (host or None, prefix) pairs; [(None, "")] is the whole listener.
+    """
+
+    name: str
+    target: str
+    app_dir: str
+    overrides: dict[str, Any]
+    prefixes: list[tuple[str | None, str]]
+    interpreter: Interpreter
+
+
+@dataclass
+class ServeConfig:
+    """One run of the gateway.
+
+    listeners: bound, non-blocking, not yet listening unless inherited. urls: one per listener, for people.
+    access_log: "text", "json" or "off". control: TCP address of the
+    control API, or None for the Unix socket alone.
+    runtime_dir: this runner's own directory, mode 0700.
+    """
+
+    functions: list[FunctionConfig]
+    listeners: list[socket.socket]
+    urls: list[str]
+    reload: bool
+    reload_dirs: list[str]
+    trusted_proxies: list[str]
+    access_log: str
+    control: tuple[str, int] | None
+    runtime_dir: str
+    version: str
