@@ -61,17 +61,31 @@ class Console:
             f"starting a template{again} with {interpreter.path} "
             f"({interpreter.version}, {interpreter.reason})"
         )
-        self._function(function, text, "building", {
-            "generation": generation, "python": interpreter.path,
-            "version": interpreter.version, "reason": interpreter.reason,
-        })
+        self._function(
+            function,
+            text,
+            "building",
+            {
+                "generation": generation,
+                "python": interpreter.path,
+                "version": interpreter.version,
+                "reason": interpreter.reason,
+            },
+        )
 
     def stage(self, function: str, name: str, ms: float, detail: str = "") -> None:
         """One step of a template and the milliseconds that it took."""
         tail = "  " + self._paint("dim", detail) if detail else ""
-        self._function(function, f"{name:<12}{ms_text(ms):>9}{tail}", "stage", {
-            "stage": name, "ms": round(ms, 3), "detail": detail,
-        })
+        self._function(
+            function,
+            f"{name:<12}{ms_text(ms):>9}{tail}",
+            "stage",
+            {
+                "stage": name,
+                "ms": round(ms, 3),
+                "detail": detail,
+            },
+        )
 
     def findings(self, function: str, mode: str, findings: list[dict[str, Any]]) -> None:
         """What the audit found; `mode` "spawn" says that fork starts are lost because of it."""
@@ -86,9 +100,15 @@ class Console:
     def failed(self, function: str, sentence: str, traceback: str | None = None) -> None:
         """A template did not come up."""
         body = f"\n{traceback.rstrip()}" if traceback else ""
-        self._function(function, self._paint("red", f"failed: {sentence}") + body, "failed", {
-            "sentence": sentence, "traceback": traceback,
-        })
+        self._function(
+            function,
+            self._paint("red", f"failed: {sentence}") + body,
+            "failed",
+            {
+                "sentence": sentence,
+                "traceback": traceback,
+            },
+        )
 
     def serving(self, urls: list[str], functions: list[dict[str, Any]]) -> None:
         """The listener is open: where, and which start kind each function's requests will get."""

@@ -1,0 +1,327 @@
+"""An instance's standard output and error: framed lines into its own pipe, never waiting for the reader.
+
+A unit is what one write (or one line, or one traceback) said. It travels as frames
+
+    \\x1e <O|E> <request id or -> \\x1f <length> \\x1f <payload>
+
+of at most PIPE_BUF bytes, each written at once, so that no other writer's bytes land inside. A small "o" or
+"e" says that the unit goes on in the next frame; "D" carries the number of lines that were dropped. Bytes
+between frames are what C code and child processes wrote to descriptors 1 and 2 themselves.
+
+The streams are put in place once, in the base template (`prepare`), before user code can keep a reference
+to the old ones; `install` then only changes where they lead.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from contextvars import ContextVar
+from typing import Any
+
+FRAME = 4096  # PIPE_BUF: a write up to this size is atomic
+RING = 256 * 1024  # bytes kept for a reader that is slow
+HEADER_ROOM = 128
+TRACEBACK = b"Traceback (most recent call last)"
+
+Unit = list[bytes]
+
+
+def frames(kind: str, request_id: str, payload: bytes) -> Unit:
+    """`payload` as the frames of one unit."""
+    ident = request_id[: HEADER_ROOM - 16].encode("ascii", "replace") or b"-"
+    room = FRAME - HEADER_ROOM
+    pieces = [payload[start : start + room] for start in range(0, len(payload), room)] or [b""]
+    result = []
+    for number, piece in enumerate(pieces, 1):
+        letter = kind if number == len(pieces) else kind.lower()
+        result.append(b"\x1e%s%s\x1f%d\x1f%s" % (letter.encode(), ident, len(piece), piece))
+    return result
+
+
+class Sink:
+    """Where units go: an own non-blocking description of the pipe, with a bounded ring in front.
+
+    Without a pipe (in templates) units pass unframed to the descriptors that the process started with.
+    """
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.dropped = 0
+        self.request_id: ContextVar[Any] | None = None
+        self._renew()
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()  # a signal handler may print while print holds it
+        self.ring: deque[tuple[int, int, Unit]] = deque()  # bytes, lines, frames
+        self.size = 0
+        self.begun = False  # the oldest unit is written in part
+
+    def open(self, pipe_fd: int) -> None:
+        """Send everything from now on into the pipe behind `pipe_fd`."""
+        # A description of our own: O_NONBLOCK on a shared one would reach child processes and C code.
+        fd = os.open(f"/proc/self/fd/{pipe_fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = fd
+        self.dropped = 0
+        self._renew()
+
+    def current_id(self) -> str:
+        return str(self.request_id.get(None) or "-") if self.request_id is not None else "-"
+
+    def emit(self, kind: str, request_id: str, payload: bytes) -> None:
+        """Take one unit; it is written now if the pipe has room."""
+        if self.fd < 0:
+            _write_all(1 if kind == "O" else 2, payload)
+            return
+        if len(payload) > RING:
+            payload = payload[:RING] + b"\n[cut: %d bytes in one piece]" % len(payload)
+        unit = frames(kind, request_id, payload)
+        size = sum(map(len, unit))
+        with self.lock:
+            self.ring.append((size, max(1, payload.count(b"\n")), unit))
+            self.size += size
+            self.pump()
+            self._bound()
+
+    def _bound(self) -> None:
+        while self.size > RING and len(self.ring) > 1 + self.begun:
+            index = int(self.begun)  # a unit that is half written stays
+            size, lines, _ = self.ring[index]
+            del self.ring[index]
+            self.size -= size
+            self.dropped += lines
+
+    def pump(self) -> bool:
+        """Write what the pipe takes without waiting; True when nothing is left."""
+        with self.lock:
+            while self.ring or self.dropped:
+                if self.dropped and not self.begun:
+                    if not self._write(frames("D", "-", b"%d" % self.dropped)[0]):
+                        return False
+                    self.dropped = 0
+                    continue
+                if not self._pump_unit():
+                    return False
+            return True
+
+    def _pump_unit(self) -> bool:
+        size, _, unit = self.ring[0]
+        while unit:
+            if not self._write(unit[0]):
+                return False
+            del unit[0]
+            self.begun = bool(unit)
+        self.ring.popleft()
+        self.size -= size
+        return True
+
+    def _write(self, frame: bytes) -> bool:
+        try:
+            os.write(self.fd, frame)
+        except BlockingIOError:
+            return False
+        except OSError:  # the log process is gone: there is nobody to tell
+            return True
+        return True
+
+
+class FramedStream(io.TextIOBase):
+    """sys.stdout or sys.stderr: lines to the sink, whole, with the request that was running."""
+
+    mode = "w"
+    line_buffering = True
+    write_through = False
+
+    def __init__(self, sink: Sink, kind: str) -> None:
+        super().__init__()
+        self._sink = sink
+        self._kind = kind
+        self._parts: dict[tuple[int, str], bytes] = {}
+        self.name = "<stdout>" if kind == "O" else "<stderr>"
+        self.buffer = FramedBuffer(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "backslashreplace"
+
+    def write(self, text: str) -> int:
+        self.write_bytes(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Emit the whole lines that `data` completes; keep the rest for this thread and request."""
+        sink = self._sink
+        with sink.lock:
+            request_id = sink.current_id()
+            key = (threading.get_ident(), request_id)
+            if self._parts:
+                data = self._parts.pop(key, b"") + data
+            whole = 0 if _open_traceback(data) else data.rfind(b"\n") + 1
+            if len(data) - whole > RING:
+                whole = len(data)
+            if whole:
+                sink.emit(self._kind, request_id, data[:whole])
+            if whole < len(data):
+                self._parts[key] = data[whole:]
+
+    def flush(self) -> None:
+        sink = self._sink
+        with sink.lock:
+            request_id = sink.current_id()
+            part = self._parts.pop((threading.get_ident(), request_id), b"")
+            if part:
+                sink.emit(self._kind, request_id, part)
+            if sink.fd >= 0:
+                sink.pump()
+
+    def finish(self) -> None:
+        """Emit all unfinished lines."""
+        parts, self._parts = self._parts, {}
+        for (_, request_id), part in parts.items():
+            self._sink.emit(self._kind, request_id, part)
+
+    def forget(self) -> None:
+        """Drop unfinished lines: after a fork they belong to the parent."""
+        self._parts.clear()
+
+    def close(self) -> None:
+        self.flush()
+
+    def detach(self) -> Any:
+        return self.buffer
+
+    def reconfigure(self, **_options: Any) -> None:
+        """Accepted for the sake of code that sets encodings or buffering; both are fixed here."""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return 1 if self._kind == "O" else 2
+
+
+class FramedBuffer(io.BufferedIOBase):
+    """The binary face of a FramedStream."""
+
+    def __init__(self, stream: FramedStream) -> None:
+        super().__init__()
+        self._stream = stream
+        self.name = stream.name
+        self.mode = "wb"
+
+    def write(self, data: Any) -> int:
+        raw = bytes(data)
+        self._stream.write_bytes(raw)
+        return len(raw)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+_sink = Sink()
+_streams: list[FramedStream] = []
+
+
+def prepare() -> None:
+    """Put our streams in place of sys.stdout and sys.stderr, once, before user code is imported."""
+    if _streams:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    _streams[:] = [FramedStream(_sink, "O"), FramedStream(_sink, "E")]
+    sys.stdout = sys.__stdout__ = _streams[0]  # type: ignore[assignment,misc]
+    sys.stderr = sys.__stderr__ = _streams[1]  # type: ignore[assignment,misc]
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+
+
+def install(pipe_fd: int) -> None:
+    """Lead descriptors 1 and 2 and the streams of this process into `pipe_fd`; the caller closes that."""
+    from snapfork.runner.processes import serving
+
+    prepare()
+    os.dup2(pipe_fd, 1)
+    os.dup2(pipe_fd, 2)
+    _sink.open(pipe_fd)
+    _sink.request_id = serving.current_request_id
+
+
+def pump() -> None:
+    """Write what waits, without blocking; for a loop that has a moment."""
+    if _sink.ring or _sink.dropped:
+        _sink.pump()
+
+
+def drain(seconds: float = 1.0) -> None:
+    """Before the process leaves: unfinished lines, then what waits, for at most `seconds`."""
+    for stream in _streams:
+        stream.finish()
+    if _sink.fd < 0:
+        return
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(_sink.fd, select.POLLOUT)
+    while not _sink.pump():
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            return
+
+
+def _before_fork() -> None:
+    for stream in _streams:
+        stream.finish()
+    if _sink.fd >= 0:
+        _sink.pump()
+
+
+def _in_child() -> None:
+    # What could not be written before the fork is still the parent's to write, and its lock may be held
+    # by a thread that does not exist here.
+    _sink._renew()
+    _sink.dropped = 0
+    for stream in _streams:
+        stream.forget()
+
+
+def _open_traceback(data: bytes) -> bool:
+    """True while `data` is a traceback whose last line, the exception itself, has not come yet."""
+    if not data.startswith(TRACEBACK) or len(data) > RING:
+        return False
+    if not data.endswith(b"\n"):
+        return True
+    last = data[data.rfind(b"\n", 0, len(data) - 1) + 1 :]
+    return last.startswith((b" ", TRACEBACK))
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError:  # closed or broken: a template has nowhere else to complain
+        return

@@ -1,0 +1,38 @@
+"""Starting the runner's helper processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from snapfork.runner.serve_config import ServeConfig
+
+
+def start(config: ServeConfig, control_fd: int, life_fd: int) -> subprocess.Popen[bytes]:
+    """Start the services process; `control_fd` is its end of the socket pair with the gateway."""
+    setup = {
+        "control_fd": control_fd,
+        "life_fd": life_fd,
+        "runtime_dir": config.runtime_dir,
+        "tcp": list(config.control) if config.control else None,
+    }
+    return _exec("main", setup, (control_fd, life_fd))
+
+
+def start_logs(control_fd: int, life_fd: int, *, as_json: bool, out_fd: int = 1) -> subprocess.Popen[bytes]:
+    """Start the log process; `control_fd` is its end of the SEQPACKET pair with the gateway."""
+    setup = {"fd": control_fd, "life_fd": life_fd, "json": as_json, "out_fd": out_fd}
+    return _exec("logs", setup, (control_fd, life_fd, out_fd))
+
+
+def start_watch(directories: list[str], out_fd: int, life_fd: int) -> subprocess.Popen[bytes]:
+    """Start the file watcher; it writes one JSON line {"changed": [paths]} per change into `out_fd`."""
+    setup = {"directories": directories, "out_fd": out_fd, "life_fd": life_fd}
+    return _exec("watch", setup, (out_fd, life_fd))
+
+
+def _exec(module: str, setup: dict[str, Any], keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", f"snapfork.runner.services.{module}", json.dumps(setup)]
+    return subprocess.Popen(command, pass_fds=keep, stdin=subprocess.DEVNULL, cwd="/")

@@ -1,0 +1,143 @@
+"""The log process: one pipe per instance in, one stream of attributed lines out.
+
+It runs beside the gateway, so that an app which prints a lot costs no request any time. When its own
+output is stuck it stops reading; the pipes fill, and the instances drop their oldest lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import selectors
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from snapfork.runner.outlet import Outlet
+from snapfork.runner.processes import life
+from snapfork.runner.services.frames import FrameParser, Unit
+from snapfork.runner.wire import fds
+
+READ = 65536
+PAUSE_ABOVE = 256 * 1024  # bytes of output that wait before reading stops
+LAST_WORDS = 2.0  # seconds for the pipes to end once the gateway has closed its side
+
+
+@dataclass
+class Source:
+    """One pipe and who writes into it."""
+
+    function: str
+    instance: str
+    pid: int
+    parser: FrameParser = field(default_factory=FrameParser)
+
+
+def render(source: Source, unit: Unit, now: float, as_json: bool) -> bytes:
+    """The output for one unit: a line of JSON, or each line of it behind the same prefix."""
+    if as_json:
+        entry = {
+            "time": round(now, 3),
+            "event": "output",
+            "function": source.function,
+            "instance": source.instance,
+            "pid": source.pid,
+            "request_id": unit.request_id,
+            "stream": unit.stream,
+            "text": unit.text,
+        }
+        return json.dumps(entry).encode() + b"\n"
+    clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+    prefix = f"{clock} {source.function}/{source.instance} {unit.request_id} | "
+    lines = unit.text.split("\n")
+    return "".join(f"{prefix}{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+class LogProcess:
+    """Reads registrations from the gateway and output from the pipes until both have ended."""
+
+    def __init__(self, control: socket.socket, as_json: bool, out_fd: int) -> None:
+        self.control = control
+        self.as_json = as_json
+        self.outlet = Outlet(out_fd, limit=1 << 22)
+        self.sources: dict[int, Source] = {}
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(control, selectors.EVENT_READ)
+        self.deadline: float | None = None
+        self.paused = False
+        self._buffer = bytearray(fds.MAX_MESSAGE)
+
+    def run(self) -> None:
+        """Serve until the gateway has closed its side and the pipes have ended or the time is up."""
+        while self.deadline is None or (self.sources and time.monotonic() < self.deadline):
+            for key, _ in self.selector.select(self._timeout()):
+                if key.fileobj is self.control:
+                    self._register()
+                elif key.fd != self.outlet.fd:
+                    self._read(key.fd)
+            self._breathe()
+        self.outlet.flush(int(LAST_WORDS * 1000))
+
+    def _timeout(self) -> float | None:
+        if self.paused or self.outlet.size:
+            return 0.05  # a stuck output is asked again; files and terminals cannot all be polled
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def _register(self) -> None:
+        try:
+            size, received = fds.receive(self.control, self._buffer)
+        except OSError:  # the gateway's end was reset: it is gone
+            size, received = 0, []
+        if size == 0:
+            self.selector.unregister(self.control)
+            self.deadline = time.monotonic() + LAST_WORDS
+            return
+        message: dict[str, Any] = json.loads(self._buffer[:size])
+        for fd in received:
+            source = Source(message["function"], str(message["instance"]), int(message.get("pid") or 0))
+            self.sources[fd] = source
+            if not self.paused:
+                self.selector.register(fd, selectors.EVENT_READ)
+
+    def _read(self, fd: int) -> None:
+        source = self.sources[fd]
+        data = os.read(fd, READ)
+        now = time.time()
+        units = source.parser.feed(data) if data else source.parser.finish()
+        for unit in units:
+            self.outlet.write(render(source, unit, now, self.as_json))
+        if not data:
+            self.selector.unregister(fd)
+            del self.sources[fd]
+            os.close(fd)
+
+    def _breathe(self) -> None:
+        """Write what waits; stop reading while too much does."""
+        self.outlet.flush()
+        pause = self.outlet.size > PAUSE_ABOVE
+        if pause == self.paused:
+            return
+        self.paused = pause
+        for fd in self.sources:
+            if pause:
+                self.selector.unregister(fd)
+            else:
+                self.selector.register(fd, selectors.EVENT_READ)
+
+
+def main() -> None:
+    """Argument: JSON {"fd", "life_fd", "json", "out_fd"}."""
+    setup = json.loads(sys.argv[1])
+    life.arm(setup["life_fd"])
+    life.shield()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    LogProcess(socket.socket(fileno=setup["fd"]), setup["json"], setup["out_fd"]).run()
+
+
+if __name__ == "__main__":
+    main()
