@@ -1,0 +1,98 @@
+"""What a fresh child must mend before its first request, in order.
+
+`prepare` runs in the template, once, and decides which repairs this app needs; `repair` runs in every child
+and only carries them out, since each fork pays for it. Not here, because nothing is needed: connection pools
+(dropped in the template, see `quiesce`), OpenSSL's and the kernel's random numbers and `uuid` (each notices a
+fork by itself), the generator behind `random` and the locks of `logging` and `threading` (CPython's own fork
+hooks), event loops (ended in the template).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from snapfork.runner.processes import blas, heap
+
+_repairs: list[Callable[[], object]] = []
+
+
+def prepare(saved_threads: Mapping[str, str | None] | None = None, seeded: Mapping[int, str] | None = None) -> list[str]:
+    """Decide in the template what children must mend; returns one sentence per repair.
+
+    `saved_threads`: the variables with which BLAS and OpenMP were held to one thread, with the user's values
+    (None: unset). `seeded`: ids of generators that the app seeded itself, which keep their sequence.
+    """
+    _repairs.clear()
+    said: list[str] = []
+    if saved_threads:
+        _repairs.append(_environment(dict(saved_threads)))
+        for library, number, limit in blas.limiters(saved_threads):
+            _repairs.append(limit)
+            said.append(f"{library} will use {number} thread{'s' * (number != 1)} in each instance.")
+    generators = _unseeded(seeded or {})
+    if generators:
+        _repairs.append(_reseed(generators))
+        said.append(f"{len(generators)} generator(s) of class random.Random will be reseeded in each instance.")
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        _repairs.append(_reseed_numpy(numpy_random.seed))
+        said.append("numpy.random will be reseeded in each instance.")
+    return said
+
+
+def repair(settings: Mapping[str, Any], hooks: Any) -> None:
+    """Mend this child, then run its after_fork hooks. Raises what a hook raises."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    # Instances leave by os._exit; what was registered in the template must not run in a child that does not.
+    atexit._clear()
+    for mend in _repairs:
+        mend()
+    if hooks is not None:
+        from snapfork.runner.processes.hooks import run_after_fork
+
+        run_after_fork(hooks)
+
+
+def _environment(saved: dict[str, str | None]) -> Callable[[], None]:
+    def restore() -> None:
+        for name, value in saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    return restore
+
+
+def _unseeded(seeded: Mapping[int, str]) -> list[Any]:
+    random = sys.modules.get("random")
+    if random is None:
+        return []
+    return [
+        generator
+        for generator in heap.instances(random.Random)
+        if not isinstance(generator, random.SystemRandom)
+        and generator is not random._inst
+        and id(generator) not in seeded
+    ]
+
+
+def _reseed(generators: list[Any]) -> Callable[[], None]:
+    def reseed() -> None:
+        for generator in generators:
+            generator.seed()
+
+    return reseed
+
+
+def _reseed_numpy(seed: Callable[[Any], None]) -> Callable[[], None]:
+    def reseed() -> None:
+        seed(int.from_bytes(os.urandom(4), "little"))
+
+    return reseed

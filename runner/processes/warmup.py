@@ -1,0 +1,158 @@
+"""Warm-up: serve the configured requests once in the template, through the code that serves real ones.
+
+A warm-up request carries `X-Snapfork-Warm-Up: 1`, so that an app can tell. Whatever its answer is, the
+template goes on; a request that does not end within the function's `timeout` is cut off, with a note.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snapfork.runner.processes.serving import Served
+
+_STANDARD_HEADERS = {
+    "host": "localhost",
+    "user-agent": "snapfork-warm-up",
+    "accept": "*/*",
+    "x-snapfork-warm-up": "1",
+    "connection": "close",
+}
+
+
+@dataclass
+class WarmResult:
+    """One warm-up request: `status` is None if it had no answer, `ms` its duration, `note` what went wrong."""
+
+    index: int
+    method: str
+    path: str
+    status: int | None
+    ms: float
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+class _TooLate(BaseException):
+    """Ends a warm-up request that takes too long. Not an Exception: the app's own handlers must not eat it."""
+
+
+def warm(
+    served: Served,
+    requests: Sequence[str | Mapping[str, Any]],
+    loop: AbstractEventLoop | None,
+    skip: Sequence[int] = (),
+) -> list[WarmResult]:
+    """Serve each of `requests` (a path, or method/path/headers/body) but those whose index is in `skip`.
+
+    An ASGI app needs `loop`, the open loop that its start-up ran on. Never raises for what the app does.
+    """
+    return [
+        warm_one(served, index, request, loop) for index, request in enumerate(requests) if index not in skip
+    ]
+
+
+def warm_one(
+    served: Served, index: int, request: str | Mapping[str, Any], loop: AbstractEventLoop | None
+) -> WarmResult:
+    """Serve one warm-up request; see `warm`."""
+    prefix, host = _mount(served)
+    method, path, raw = build(request, prefix, host)
+    limit = float(served.settings["timeout"])
+    result = WarmResult(index, method, path, None, 0.0)
+    begun = time.monotonic()
+    try:
+        answer = _serve(served, raw, limit, loop)
+    except (_TooLate, TimeoutError):
+        result.note = f"no complete answer within {limit:g} s; it was cut off"
+    except Exception as error:  # the app's own failure, told to the user; instances may well work
+        result.note = f"{type(error).__name__}: {error}"
+    else:
+        result.status = status_of(answer)
+        if result.status is None:
+            result.note = "no answer"
+    result.ms = round((time.monotonic() - begun) * 1000, 2)
+    return result
+
+
+def build(request: str | Mapping[str, Any], prefix: str = "", host: str = "") -> tuple[str, str, bytes]:
+    """Method, path and raw HTTP/1.1 bytes of a warm-up request, for a function mounted at `prefix` of `host`."""
+    if isinstance(request, str):
+        request = {"path": request}
+    method = str(request.get("method") or "GET").upper()
+    path = prefix + str(request.get("path") or "/")
+    body = request.get("body") or b""
+    if isinstance(body, str):
+        body = body.encode()
+    headers = dict(_STANDARD_HEADERS)
+    if host:
+        headers["host"] = host
+    own = request.get("headers") or {}
+    for name, value in own.items() if isinstance(own, Mapping) else own:
+        headers[str(name).lower()] = str(value)
+    if body or method in ("POST", "PUT", "PATCH"):
+        headers["content-length"] = str(len(body))
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return method, path, "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + bytes(body)
+
+
+def status_of(answer: bytes) -> int | None:
+    """The status of the final response in raw HTTP bytes, past any 1xx; None if there is none."""
+    while answer.startswith(b"HTTP/1."):
+        code = answer[9:12]
+        if not code.isdigit():
+            return None
+        if not code.startswith(b"1") or code == b"101":
+            return int(code)
+        answer = answer.partition(b"\r\n\r\n")[2]
+    return None
+
+
+def _mount(served: Served) -> tuple[str, str]:
+    # A function mounted at a prefix or host refuses requests that are not its own, so warm-up paths get both.
+    for route in served.routes.routes:
+        if route.function == served.function:
+            return route.prefix or "", route.host or ""
+    return "", ""
+
+
+def _serve(served: Served, raw: bytes, limit: float, loop: AbstractEventLoop | None) -> bytes:
+    if served.interface == "wsgi":
+        from snapfork.runner.processes import wsgi_loop
+
+        with _alarm(limit):
+            return wsgi_loop.private(served, raw)
+    assert loop is not None, "an ASGI app is warmed up on the loop of its start-up"
+    import asyncio
+
+    from snapfork.runner.processes import asgi_loop
+
+    # The alarm is for code that blocks the loop, where wait_for cannot help.
+    with _alarm(limit + 1.0):
+        return loop.run_until_complete(asyncio.wait_for(asgi_loop.private(served, raw), limit))
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise _TooLate in this thread after `seconds`, and each second from then on."""
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise _TooLate
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
