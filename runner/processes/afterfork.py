@@ -21,7 +21,9 @@ from snapfork.runner.processes import blas, heap
 _repairs: list[Callable[[], object]] = []
 
 
-def prepare(saved_threads: Mapping[str, str | None] | None = None, seeded: Mapping[int, str] | None = None) -> list[str]:
+def prepare(
+    saved_threads: Mapping[str, str | None] | None = None, seeded: Mapping[int, str] | None = None
+) -> list[str]:
     """Decide in the template what children must mend; returns one sentence per repair.
 
     `saved_threads`: the variables with which BLAS and OpenMP were held to one thread, with the user's values
@@ -37,7 +39,7 @@ def prepare(saved_threads: Mapping[str, str | None] | None = None, seeded: Mappi
     generators = _unseeded(seeded or {})
     if generators:
         _repairs.append(_reseed(generators))
-        said.append(f"{len(generators)} generator(s) of class random.Random will be reseeded in each instance.")
+        said.append(f"{len(generators)} random.Random generator(s) will be reseeded in each instance.")
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         _repairs.append(_reseed_numpy(numpy_random.seed))

@@ -21,7 +21,7 @@ from snapfork.runner.processes.origins import Origins
 
 @dataclass
 class Finding:
-    """One thing an instance could not share. `stage` left it; `request` is the warm-up request's index or None."""
+    """A thing instances could not share, left by `stage` (`request`: by that warm-up request, or None)."""
 
     severity: str
     kind: str
@@ -46,7 +46,7 @@ class Finding:
 
 
 class Baseline(NamedTuple):
-    """What the process held before user code: descriptors with their targets, threads, loops and executors."""
+    """What the process held before user code: descriptors and targets, threads, loops and executors."""
 
     fds: dict[int, str]
     threads: frozenset[int]
@@ -55,7 +55,8 @@ class Baseline(NamedTuple):
 
 def baseline() -> Baseline:
     """Look at this process now. Call it after the process forked and before user code is imported."""
-    return Baseline(_open_fds(), frozenset(_tasks()), frozenset(id(thing) for thing in audit_objects.suspects()))
+    objects = frozenset(id(thing) for thing in audit_objects.suspects())
+    return Baseline(_open_fds(), frozenset(_tasks()), objects)
 
 
 def audit(
@@ -122,8 +123,10 @@ def _threads(base: Baseline, origins: Origins) -> list[Finding]:
             cure = "None needed: libuv makes its threads anew in each instance."
             found.append(Finding("note", "thread", command, "uvloop", cure, "thread:libuv"))
             continue
-        name = f"{thread.name!r} ({_target(thread)})" if thread is not None else f"{command!r}, not made by Python"
-        cure = audit_objects.thread_cure(thread) if thread is not None else _NATIVE_CURE
+        if thread is None:
+            name, cure = f"{command!r}, not made by Python", _NATIVE_CURE
+        else:
+            name, cure = f"{thread.name!r} ({_target(thread)})", audit_objects.thread_cure(thread)
         found.append(Finding("spawn", "thread", name, origins.threads.get(tid, ""), cure, f"thread:{tid}"))
     return found
 
@@ -149,7 +152,8 @@ def _descriptors(base: Baseline, claimed: set[int], origins: Origins) -> list[Fi
         seen = descriptors.describe(fd, target)
         if seen is not None:
             origin = origins.sockets.get(fd, "") if target.startswith("socket:") else ""
-            found.append(Finding(seen.severity, seen.kind, seen.object, origin, seen.cure, f"fd:{seen.identity}"))
+            key = f"fd:{seen.identity}"
+            found.append(Finding(seen.severity, seen.kind, seen.object, origin, seen.cure, key))
     return found
 
 
@@ -167,7 +171,7 @@ class Audit:
         self._first: dict[str, tuple[str, int | None]] = {}
 
     def check(self, stage: str, request: int | None = None) -> list[Finding]:
-        """After `stage` (and, while warming up, after request number `request`): what is new since the last check."""
+        """After `stage` (in warm-up: after request number `request`): what is new since the last check."""
         new = [finding for finding in self._look() if finding.key not in self._first]
         for finding in new:
             self._first[finding.key] = (stage, request)
@@ -175,7 +179,7 @@ class Audit:
         return new
 
     def final(self, stage: str = "quiesce") -> list[Finding]:
-        """After pools were dropped: collect garbage and return all that is left, each with the stage that left it."""
+        """Once pools are dropped: collect garbage; then all that is left, with the stage that left it."""
         gc.collect()
         found = self._look()
         for finding in found:

@@ -1,4 +1,4 @@
-"""The part of the audit that looks at Python objects: executors, process pools, event loops, tasks bound to one."""
+"""The part of the audit that looks at Python objects: executors, process pools, event loops, tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snapfork.runner.processes.origins import is_library
 _EXECUTOR_CURE = "Make the executor in an after_fork hook or on first use."
 _LOOP_CURE = "Make the event loop in an after_fork hook, or close it before the snapshot."
 _TASK_CURE = "Use lifespan='instance', or start the task in an after_fork hook."
-_BOUND_CURE = "It works only on the event loop it was made on: use lifespan='instance', or make it in an after_fork hook."
+_BOUND_CURE = "It works only on the loop it was made on: use lifespan='instance' or an after_fork hook."
 
 # Clients that keep a reference to the loop they were made on and cannot be moved to another one.
 _BOUND_TO_LOOP = (
@@ -71,7 +71,7 @@ def user_modules() -> list[str]:
     """Names of the loaded modules that are the user's own code."""
     names = []
     for name, module in list(sys.modules.items()):
-        filename = getattr(module, "__file__", None)
+        filename = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(filename, str) and not is_library(filename) and not name.startswith("snapfork."):
             names.append(name)
     return names
@@ -116,7 +116,7 @@ def _executor(thing: Any) -> Suspect | None:
         # reported, since the first submit before the fork would break it there.
         if getattr(thing, "_shutdown", False) or (not threads and not held):
             return None
-    elif getattr(thing, "_shutdown_thread", False) or getattr(thing, "_state", "RUN") in ("CLOSE", "TERMINATE"):
+    elif getattr(thing, "_shutdown_thread", False) or getattr(thing, "_state", "") in ("CLOSE", "TERMINATE"):
         return None
     return Suspect("executor", _name(thing), "", _EXECUTOR_CURE, id(thing), frozenset())
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# File name pattern, functions that set the number (first present wins), variables that held the user's number.
+# File name, functions that set the number (the first present wins), variables that held the user's number.
 _LIBRARIES = (
     (
         re.compile(r"lib(scipy_)?openblas"),

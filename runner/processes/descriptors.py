@@ -19,7 +19,7 @@ _SERVICES = {
     11211: "memcached",
     27017: "MongoDB",
 }
-_HARMLESS_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts/")
+_HARMLESS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts/")
 _POLLERS = ("[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "[io_uring]", "inotify")
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _SQLITE_COMPANIONS = ("-wal", "-shm", "-journal")
@@ -114,7 +114,7 @@ def _pipe(target: str) -> Descriptor:
 
 
 def _device(target: str) -> Descriptor | None:
-    if target.startswith(_HARMLESS_DEVICES):
+    if target.startswith(_HARMLESS):
         return None
     if target.startswith(("/dev/nvidia", "/dev/kfd", "/dev/dri")):
         cure = "A GPU context does not survive a fork; use the GPU first in an after_fork hook."

@@ -45,7 +45,8 @@ def django_elsewhere(wrapper: Any) -> str:
 
 def _in_memory(engine: Any) -> bool:
     database = str(engine.url.database or "")
-    return engine.dialect.name == "sqlite" and (database in ("", ":memory:") or "mode=memory" in str(engine.url))
+    memory = database in ("", ":memory:") or "mode=memory" in str(engine.url)
+    return memory and engine.dialect.name == "sqlite"
 
 
 def _idle(engine: Any) -> int | None:

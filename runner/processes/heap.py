@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 
@@ -17,9 +18,10 @@ def known(module: str, name: str) -> type | None:
 
 def family(cls: type) -> set[type]:
     """`cls` and every subclass of it that exists now."""
-    found = {cls}
-    queue = [cls]
+    found: set[type] = {cls}
+    queue: list[type] = [cls]
     while queue:
+        child: type
         for child in type.__subclasses__(queue.pop()):
             if child not in found:
                 found.add(child)
@@ -63,9 +65,18 @@ def holder(thing: object, modules: Iterable[str]) -> str:
         for key, value in list(namespace.items()):
             if value is thing:
                 return f"{name}.{key}"
-            attributes = getattr(value, "__dict__", None) if not isinstance(value, type) else None
-            if type(attributes) is dict:
-                for inner, held in list(attributes.items()):
-                    if held is thing:
-                        return f"{name}.{key}.{inner}"
+            for inner, held in list(_attributes(value).items()):
+                if held is thing:
+                    return f"{name}.{key}.{inner}"
     return ""
+
+
+def _attributes(value: object) -> dict[str, object]:
+    # Past __getattr__ and __class__ of lazy proxies, which may raise.
+    if issubclass(type(value), (type, ModuleType)):
+        return {}
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}

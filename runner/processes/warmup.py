@@ -29,7 +29,7 @@ _STANDARD_HEADERS = {
 
 @dataclass
 class WarmResult:
-    """One warm-up request: `status` is None if it had no answer, `ms` its duration, `note` what went wrong."""
+    """One warm-up request: `status` is None without an answer, `ms` its duration, `note` what went wrong."""
 
     index: int
     method: str
@@ -44,7 +44,7 @@ class WarmResult:
 
 
 class _TooLate(BaseException):
-    """Ends a warm-up request that takes too long. Not an Exception: the app's own handlers must not eat it."""
+    """Ends a warm-up request that takes too long. Not an Exception: the app's handlers must not eat it."""
 
 
 def warm(
@@ -86,7 +86,7 @@ def warm_one(
 
 
 def build(request: str | Mapping[str, Any], prefix: str = "", host: str = "") -> tuple[str, str, bytes]:
-    """Method, path and raw HTTP/1.1 bytes of a warm-up request, for a function mounted at `prefix` of `host`."""
+    """Method, path and raw HTTP/1.1 bytes of a request to a function mounted at `prefix` of `host`."""
     if isinstance(request, str):
         request = {"path": request}
     method = str(request.get("method") or "GET").upper()
