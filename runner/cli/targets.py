@@ -35,7 +35,7 @@ def parse_target(text: str) -> Target:
             f"For example: runner serve shop={target or 'shop:app'}",
         )
     match = TARGET.fullmatch(target)
-    if match is None:
+    if match is None or match["module"].endswith(".py"):
         raise _not_a_target(target)
     return Target(name or derive_name(match["module"]), target, bool(name))
 

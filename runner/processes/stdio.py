@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -53,6 +54,8 @@ class Sink:
     def __init__(self) -> None:
         self.fd = -1
         self.dropped = 0
+        self.lost = 0  # lines dropped since the pipe was opened
+        self.on_loss: Callable[[int], None] | None = None
         self.request_id: ContextVar[Any] | None = None
         self._renew()
 
@@ -69,7 +72,7 @@ class Sink:
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = fd
-        self.dropped = 0
+        self.dropped = self.lost = 0
         self._renew()
 
     def current_id(self) -> str:
@@ -97,6 +100,9 @@ class Sink:
             del self.ring[index]
             self.size -= size
             self.dropped += lines
+            self.lost += lines
+            if self.on_loss is not None:
+                self.on_loss(self.lost)
 
     def pump(self) -> bool:
         """Write what the pipe takes without waiting; True when nothing is left."""
@@ -261,14 +267,18 @@ def prepare() -> None:
     os.register_at_fork(before=_before_fork, after_in_child=_in_child)
 
 
-def install(pipe_fd: int) -> None:
-    """Lead descriptors 1 and 2 and the streams of this process into `pipe_fd`; the caller closes that."""
+def install(pipe_fd: int, on_loss: Callable[[int], None] | None = None) -> None:
+    """Lead descriptors 1 and 2 and the streams of this process into `pipe_fd`; the caller closes that.
+
+    `on_loss` is told the number of lines dropped so far (Page.log_drops).
+    """
     from snapfork.runner.processes import serving
 
     prepare()
     os.dup2(pipe_fd, 1)
     os.dup2(pipe_fd, 2)
     _sink.open(pipe_fd)
+    _sink.on_loss = on_loss
     _sink.request_id = serving.current_request_id
 
 
