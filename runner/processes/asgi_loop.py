@@ -1,0 +1,104 @@
+"""Serving loans with an ASGI app on an event loop that is made after the fork."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from snapfork.runner.processes.asgi_exchange import complain
+from snapfork.runner.processes.asgi_host import Host
+from snapfork.runner.processes.link import WARM, Link, Loan, PrivateLink
+from snapfork.runner.wire.frames import LoanFrame, pack_addresses
+from snapfork.runner.wire.page import private_page
+
+if TYPE_CHECKING:
+    from snapfork.runner.processes.lifespan import Lifespan
+    from snapfork.runner.processes.serving import Served
+
+try:
+    import uvloop
+except ImportError:  # the app's interpreter has none that fits
+    uvloop = None  # type: ignore[assignment]
+
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds that shutdown code of a per-instance lifespan may take."""
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A fresh event loop: uvloop's, or asyncio's where there is none."""
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
+
+
+def run(
+    served: Served,
+    link: Link,
+    first: Loan | None,
+    lifespan: Lifespan | None,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> None:
+    """Serve until the gateway is gone, or this process leaves and nothing is left to serve.
+
+    With `lifespan` start-up code runs here first, and shutdown code before the return. Raises LifespanFailed
+    when start-up fails; `first` is then still in `link.loans`.
+    """
+    loop = loop or new_loop()
+    asyncio.set_event_loop(loop)
+    if lifespan is not None:
+        loop.run_until_complete(lifespan.startup())
+    link.ready()
+
+    def on_quiet() -> None:
+        if link.closed or link.leave_level():
+            loop.stop()
+
+    host = Host(served, link, loop, on_quiet)
+    loop.add_reader(link.fd, host.on_link)
+    if first is not None:
+        host.attach(first)
+    host.on_link()
+    loop.run_forever()
+    loop.remove_reader(link.fd)
+    host.close()
+    if lifespan is not None and not link.closed:
+        _shut_down(loop, lifespan)
+
+
+def _shut_down(loop: asyncio.AbstractEventLoop, lifespan: Lifespan) -> None:
+    try:
+        loop.run_until_complete(asyncio.wait_for(lifespan.shutdown(), SHUTDOWN_TIMEOUT))
+    except TimeoutError:
+        complain(f"The app's shutdown code did not end within {SHUTDOWN_TIMEOUT:.0f} s")
+    except Exception as error:
+        complain("The app's shutdown code failed", error)
+
+
+async def private(served: Served, raw: bytes) -> bytes:
+    """Send one raw request to the app, over a socket pair and the code that serves clients.
+
+    Returns the raw response when the app's call has returned; empty if the request is not this function's.
+    """
+    loop = asyncio.get_running_loop()
+    client, server = socket.socketpair()
+    client.setblocking(False)
+    server.setblocking(False)
+    page = private_page()
+    link = PrivateLink(page)
+    quiet = asyncio.Event()
+    host = Host(served, link, loop, quiet.set)
+    now = time.monotonic_ns()
+    addresses = pack_addresses(("127.0.0.1", 0), ("localhost", 80))
+    loan = Loan(LoanFrame(WARM, False, 0, 0, 1, now, addresses, raw), server.detach())
+    link.loans[loan.id] = loan
+    try:
+        host.attach(loan)
+        response = bytearray()
+        while data := await loop.sock_recv(client, 65536):
+            response += data
+        await quiet.wait()
+    finally:
+        host.close()
+        client.close()
+        link.close()
+    return bytes(response)

@@ -1,0 +1,38 @@
+"""What an instance knows, for tests of the ASGI loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snapfork.runner.http.forwarded import Trusted
+from snapfork.runner.http.routes import Routes
+from snapfork.runner.processes.serving import AccessLog, Served
+from snapfork.runner.wire.page import Page
+
+WHOLE = [{"host": None, "prefix": "", "function": "app"}]
+
+
+def make_served(app: Any, page: Page, *, routes: list[dict[str, Any]] = WHOLE, **settings: Any) -> Served:
+    """`settings` are merged into the defaults."""
+    merged = {
+        "concurrency": 32,
+        "timeout": 60.0,
+        "head_size": 65536,
+        "max_body": None,
+        "max_requests": None,
+        "drain_timeout": 30.0,
+    } | settings
+    table = Routes(routes)
+    return Served(
+        app=app,
+        interface="asgi",
+        settings=merged,
+        function="app",
+        routes=table,
+        trusted=Trusted(["127.0.0.1", "::1", "unix"]),
+        access=AccessLog(),
+        boot_id="0123abcd",
+        sole=table.sole,
+        page=page,
+        state={"kept": 1},
+    )
