@@ -52,3 +52,8 @@ def shield() -> None:
     """
     for number in _SIGNALS:
         signal.signal(number, _ignore)
+
+
+def handler() -> object:
+    """The handler that `shield` installs."""
+    return _ignore

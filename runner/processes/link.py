@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from snapfork.runner.wire import fds, frames
@@ -153,7 +154,7 @@ class Link:
     def ready(self) -> None:
         """Started up: may be lent connections."""
         self.page.ready()
-        self._send(frames.READY_FRAME)
+        self._send(frames.pack_ready(os.getpid()))
 
     def bye(self) -> None:
         """Last word: every loan has been given back."""

@@ -25,12 +25,12 @@ TRIAL = 1
 _LOAN = struct.Struct("<BBBxHHIQQ")
 _RETURN = struct.Struct("<BBBxIQQQ")
 _START = struct.Struct("<BBBxIIIQ")
+_READY = struct.Struct("<BxxxI")
 _FORKED = struct.Struct("<BxxxIQ")
 _DIED = struct.Struct("<BxxxIQiIIQ")
 
 RECALL_FRAME = bytes([RECALL])
 BYE_FRAME = bytes([BYE])
-READY_FRAME = bytes([READY])
 
 
 class LoanFrame(NamedTuple):
@@ -143,6 +143,16 @@ def pack_died(frame: DiedFrame) -> bytes:
 def unpack_died(data: memoryview) -> DiedFrame:
     _, pid, number, status, user_ms, system_ms, max_rss = _DIED.unpack_from(data)
     return DiedFrame(pid, number, status, user_ms, system_ms, max_rss)
+
+
+def pack_ready(pid: int) -> bytes:
+    return _READY.pack(READY, pid)
+
+
+def unpack_ready(data: memoryview) -> int:
+    """The pid of the instance that is ready."""
+    pid: int = _READY.unpack_from(data)[1]
+    return pid
 
 
 def pack_json(message: dict[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ MAGIC = 0x736E6170666F726B  # "snapfork"
 W_MAGIC, W_GENERATION, W_LEAVE, W_DEMAND = 0, 1, 2, 3
 # Words written by the instance.
 W_BUSY, W_STARTED, W_DONE, W_HEARTBEAT, W_WAITING = 8, 9, 10, 11, 12
+W_LOANS = 13  # loans whose first request has begun
 W_DURATION, W_STREAMS, W_READY, W_CUT, W_LOG_DROPS = 14, 15, 16, 17, 18
 W_STATUS = 24  # five words: 1xx .. 5xx
 W_BUCKETS = 32  # len(BUCKETS_NS) + 1 words
@@ -90,6 +91,8 @@ class Page:
         words, base = self.words, W_SLOTS + SLOT * slot
         words[base + S_STATE] = RUNNING
         words[base + S_SINCE] = now_ns
+        if words[base + S_REQUESTS] == 0:
+            words[W_LOANS] += 1
         words[base + S_REQUESTS] += 1
         words[W_BUSY] += 1
         words[W_STARTED] += 1

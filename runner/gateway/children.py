@@ -1,0 +1,60 @@
+"""Watching child processes: a pidfd says when one has died, its parent's report or waitid() says how."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from snapfork.runner.wire import frames
+
+
+class Watch:
+    """Calls `on_death` once when the process behind `pidfd` has died."""
+
+    __slots__ = ("_loop", "pidfd")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pidfd: int, on_death: Callable[[], None]) -> None:
+        self._loop = loop
+        self.pidfd = pidfd
+
+        def fired() -> None:
+            self._loop.remove_reader(self.pidfd)
+            on_death()
+
+        loop.add_reader(pidfd, fired)
+
+    def close(self) -> None:
+        """Stop watching and close the descriptor."""
+        if self.pidfd >= 0:
+            self._loop.remove_reader(self.pidfd)
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def reap_orphan(pidfd: int) -> int | None:
+    """Collect a dead process that has become our child (its template died first).
+
+    Returns a wait status like os.wait's, or None when it is not ours: its template reports it.
+    """
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except (ChildProcessError, OSError):
+        return None
+    if result is None:
+        return None
+    if result.si_code == os.CLD_EXITED:
+        return int(result.si_status) << 8
+    return int(result.si_status)
+
+
+def cause_of(status: int) -> str:
+    """A wait status as a cause for people and metrics: "exit 1", "signal 9"."""
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit {os.WEXITSTATUS(status)}"
+
+
+def died_frame(number: int, pid: int, status: int) -> frames.DiedFrame:
+    """The report of a process that we reaped ourselves."""
+    return frames.DiedFrame(pid, number, status, 0, 0, 0)

@@ -1,0 +1,122 @@
+"""A client connection as the gateway holds it, from accept to close."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snapfork.runner.gateway.instances import Instance
+    from snapfork.runner.http.head import Head
+
+NEW, IDLE, READING, WAITING, LENT, ENDING, CLOSED = range(7)
+"""NEW: nothing received yet. IDLE: between messages. READING: part of a message is here. WAITING: in a queue."""
+
+RECV_BYTES = 65536
+_SIOCOUTQ = 0x5411  # linux/sockios.h
+_TCP_INFO_BYTES = 136
+_TCP_INFO_COUNTERS = 120  # tcpi_bytes_acked, tcpi_bytes_received: linux/tcp.h
+
+
+class Connection:
+    """State of one client connection. `seq` counts requests served on it before the present loan."""
+
+    __slots__ = (
+        "addresses",
+        "base_consumed",
+        "base_written",
+        "buffer",
+        "client",
+        "ends_by",
+        "fd",
+        "head",
+        "instance",
+        "is_tcp",
+        "late",
+        "lent_ns",
+        "lingered",
+        "loan_id",
+        "out",
+        "queued_ns",
+        "retries",
+        "scanned",
+        "seq",
+        "slot",
+        "sock",
+        "state",
+        "t0_ns",
+        "watched",
+        "writing",
+    )
+
+    def __init__(self, sock: socket.socket, client: tuple[str, int] | None, addresses: bytes) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.client = client
+        self.is_tcp = client is not None
+        self.addresses = addresses
+        self.buffer: bytes | bytearray = b""
+        self.head: Head | None = None
+        self.state = NEW
+        self.seq = 0
+        self.retries = 0
+        self.t0_ns = 0
+        self.queued_ns = 0
+        self.ends_by = 0.0
+        self.lingered = 0
+        self.scanned = 0
+        self.watched = False
+        self.writing = False
+        self.loan_id = 0
+        self.slot = 0
+        self.lent_ns = 0
+        self.late = False
+        self.instance: Instance | None = None
+        self.base_consumed = 0
+        self.base_written = 0
+        self.out = b""
+
+    def receive(self) -> bytes | None:
+        """Bytes that are there, b"" at the end or after an error, None when nothing is there."""
+        try:
+            return self.sock.recv(RECV_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def send(self, data: bytes) -> int:
+        """Write what fits without waiting; -1 when the connection is broken."""
+        try:
+            return self.sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return -1
+
+    def unread(self) -> int:
+        """Bytes waiting in the receive buffer."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"))[0])
+        except OSError:
+            return 0
+
+    def counters(self) -> tuple[int, int]:
+        """Bytes ever consumed from and written to this TCP connection, by the kernel's own account."""
+        try:
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            acked, received = struct.unpack_from("QQ", info, _TCP_INFO_COUNTERS)
+            unsent = struct.unpack("i", fcntl.ioctl(self.fd, _SIOCOUTQ, b"\0\0\0\0"))[0]
+        except OSError:
+            return -1, -1
+        return received - self.unread(), acked + unsent
+
+    def only_eof(self) -> bool:
+        """True when the client has ended its side and nothing waits before that."""
+        try:
+            return self.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+        except OSError:
+            return False

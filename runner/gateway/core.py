@@ -1,0 +1,60 @@
+"""What the parts of one gateway share."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from snapfork.runner.console import Console
+from snapfork.runner.gateway.children import Watch
+from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.serve_config import ServeConfig
+
+if TYPE_CHECKING:
+    from snapfork.runner.gateway.bases import Base
+    from snapfork.runner.gateway.connection import Connection
+    from snapfork.runner.gateway.templates import Template
+
+
+class Door(Protocol):
+    """The side that faces the clients, as the pools see it."""
+
+    def given_back(self, conn: Connection, how: int, clean: bool, leftover: bytes) -> None:
+        """A connection came back from an instance."""
+
+    def adopt(self, conn: Connection) -> None:
+        """A connection is between requests and the gateway's again."""
+
+    def answer(self, conn: Connection, status: int, message: str, request_id: str = "") -> None:
+        """Answer with an error of the gateway's own and end the connection."""
+
+    def end(self, conn: Connection, clean: bool = False) -> None:
+        """End a connection without a word."""
+
+
+@dataclass
+class Core:
+    """Shared by listener, pools and services: the loop, the clock (monotonic ns), counters and registries."""
+
+    loop: asyncio.AbstractEventLoop
+    config: ServeConfig
+    console: Console
+    boot_id: str
+    cores: int
+    life_fd: int
+    soft_files: int
+    access_fd: int
+    clock: Callable[[], int] = time.monotonic_ns
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    loan_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    instances: dict[int, Instance] = field(default_factory=dict)
+    templates: dict[int, Template] = field(default_factory=dict)
+    bases: dict[tuple[Any, ...], Base] = field(default_factory=dict)
+    watches: dict[int, Watch] = field(default_factory=dict)
+    attach_log: Callable[[int, str, str, int], None] = lambda fd, function, instance, pid: None
+    stopping: bool = False
+    started_ns: int = field(default_factory=time.monotonic_ns)

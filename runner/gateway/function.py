@@ -1,0 +1,251 @@
+"""One function behind the gateway: builds its templates, swaps them, and keeps a pool supplied."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from snapfork.runner.gateway.bases import Base, exec_time_variables
+from snapfork.runner.gateway.core import Core, Door
+from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.gateway.pool import Pool
+from snapfork.runner.gateway.templates import Template
+from snapfork.runner.policy.elastic import backoff_s, effective_maximum
+from snapfork.runner.serve_config import FunctionConfig
+from snapfork.runner.wire.frames import FORK, SPAWN, START_NAMES
+
+TRIAL_DEADLINE_S = 15.0
+STABLE_NS = 60 * 10**9
+"""A template that has lived this long starts its back-off anew."""
+
+
+class Listener(Protocol):
+    """Who is told how a function fares."""
+
+    def function_up(self, function: Function) -> None: ...
+    def function_failed(self, function: Function, sentence: str) -> None: ...
+
+
+class Function:
+    """Template side of one function; `pool` is the instance side."""
+
+    def __init__(
+        self,
+        core: Core,
+        door: Door,
+        config: FunctionConfig,
+        routes: list[dict[str, Any]],
+        listener: Listener,
+        get_base: Callable[[FunctionConfig, dict[str, str]], Base],
+        on_frame: Callable[[memoryview, list[int]], None],
+    ) -> None:
+        self.core = core
+        self.config = config
+        self.name = config.name
+        self.pool = Pool(core, door, config.name, sticky=len(routes) == 1 and not routes[0]["prefix"])
+        self.pool.on_report = self._instance_report
+        self.pool.on_trial_over = self.trial_over
+        self._listener = listener
+        self._get_base = get_base
+        self._on_frame = on_frame
+        self._routes = routes
+        self.template: Template | None = None
+        self.building: Template | None = None
+        self.version = 0
+        self.base: Base | None = None
+        self.last_error: str | None = None
+        self.trial: dict[str, Any] = {}
+        self.is_up = False
+        self._skip: list[int] = []
+        self._order: dict[str, Any] = {}
+        self._crashes = 0
+        self._ready_ns = 0
+        self._trial_number = 0
+
+    # -- building ------------------------------------------------------------------------------------
+
+    def build(self, generation: int | None = None) -> None:
+        """Start a template: of new code, or (`generation` given) once more of the same."""
+        if self.building is not None:
+            overtaken, self.building = self.building, None
+            overtaken.kill()
+        core = self.core
+        if generation is None:
+            generation = next(core.numbers)
+            self._skip = []
+        self.base = self._get_base(self.config, exec_time_variables(self.config.overrides.get("env") or {}))
+        number = next(core.numbers)
+        template = Template(core.loop, number, generation, self, self._on_frame)
+        core.templates[number] = template
+        self.building = template
+        self._order = self._make_order(generation)
+        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        self.base.load(number, self._order, template.theirs.fileno(), log_write)
+        os.close(log_write)
+        template.theirs.close()
+        core.attach_log(log_read, self.name, "template", 0)
+        core.console.building(self.name, self.version + 1, self.config.interpreter)
+
+    def _make_order(self, generation: int) -> dict[str, Any]:
+        config, serve = self.config, self.core.config
+        return {
+            "function": config.name,
+            "target": config.target,
+            "app_dir": config.app_dir,
+            "overrides": config.overrides,
+            "routes": self._routes,
+            "skip_warmup": self._skip,
+            "generation": generation,
+            "trusted_proxies": serve.trusted_proxies,
+            "access_log": serve.access_log,
+            "boot_id": self.core.boot_id,
+        }
+
+    def template_stage(self, template: Template, stage: dict[str, Any]) -> None:
+        if template is self.building:
+            self.core.console.stage(self.name, stage["name"], stage["ms"], stage.get("detail", ""))
+
+    def template_ready(self, template: Template, report: dict[str, Any]) -> None:
+        if template is not self.building:
+            template.kill()
+            return
+        self.building = None
+        old, self.template = self.template, template
+        self.last_error = None
+        self._ready_ns = self.core.clock()
+        mode = SPAWN if report["mode"] == "spawn" else FORK
+        if report["findings"]:
+            self.core.console.findings(self.name, report["mode"], report["findings"])
+        is_new = template.generation != self.pool.generation
+        if is_new:
+            self.version += 1
+        self.pool.configure(report["settings"], report["interface"], self._asked_maximum(report))
+        if mode == SPAWN:
+            if self.base is None:
+                raise AssertionError("a template has a base")
+            self.base.prepare_spawn(template.generation, self._order, report["interface"])
+            template.retire()
+            self.pool.switch(template.generation, self.base, SPAWN)
+        else:
+            self.pool.switch(template.generation, template, FORK)
+        if old is not None and old.alive and old is not template:
+            old.retire()
+        if is_new:
+            self._start_trial()
+        else:
+            self.pool.top_up()
+
+    def _asked_maximum(self, report: dict[str, Any]) -> int:
+        asked = report["settings"]["max_instances"]
+        if asked:
+            return int(asked)
+        return self.core.cores * (4 if report["interface"] == "wsgi" else 1)
+
+    def template_failed(self, template: Template, sentence: str, traceback: str | None) -> None:
+        if template is not self.building:
+            return
+        self.building = None
+        self.last_error = sentence
+        self.core.console.failed(self.name, sentence, traceback)
+        if self.pool.generation == template.generation and self.is_up:
+            self._rebuild_later(template.generation)
+        else:
+            self._listener.function_failed(self, sentence)
+
+    def template_dirtied(self, template: Template, skip_warmup: list[int]) -> None:
+        if template is self.building:
+            self.building = None
+            self._skip = sorted({*self._skip, *skip_warmup})
+            self.core.console.info(
+                f"{self.name}: a warm-up request left something that cannot be forked; building again without it."
+            )
+            self.build(template.generation)
+
+    def template_died(self, template: Template) -> None:
+        if template is not self.template or self.core.stopping:
+            return
+        self.last_error = "the template died"
+        self.core.console.warn(f"{self.name}: the template (pid {template.pid}) died; building it again.")
+        self._rebuild_later(template.generation)
+
+    def template_gone(self, template: Template) -> None:
+        self.core.templates.pop(template.number, None)
+        self.pool.starter_died(template)
+
+    def base_died(self, base: Base) -> None:
+        """The base of this function is gone: what it spawned lives on, further starts need a new one."""
+        self.pool.starter_died(base)
+        if base is self.base and not self.core.stopping:
+            self.base = None
+            if self.pool.mode == SPAWN and self.is_up:
+                self._rebuild_later(self.pool.generation)
+            elif self.building is not None:
+                self.template_failed(self.building, "the interpreter of the app ended while it was starting", None)
+
+    def _rebuild_later(self, generation: int) -> None:
+        if self.core.clock() - self._ready_ns > STABLE_NS:
+            self._crashes = 0
+        self._crashes += 1
+        delay = backoff_s(self._crashes) if self._crashes > 1 else 0.0
+
+        def again() -> None:
+            if not self.core.stopping and self.building is None and self.pool.generation == generation:
+                self.build(generation)
+
+        self.core.loop.call_later(delay, again)
+
+    # -- the trial start -------------------------------------------------------------------------------
+
+    def _start_trial(self) -> None:
+        one = self.pool.start(self.pool.mode, trial=True)
+        self._trial_number = one.number
+        self.trial = {}
+        self.core.loop.call_later(TRIAL_DEADLINE_S, self._end_trial, one.number)
+
+    def _instance_report(self, one: Instance, message: dict[str, Any]) -> None:
+        if "trial" in message and one.number == self._trial_number:
+            self.trial = message["trial"]
+        elif "failed" in message:
+            self.last_error = message["failed"]["sentence"]
+            self.core.console.failed(self.name, message["failed"]["sentence"], message["failed"].get("traceback"))
+
+    def trial_over(self, one: Instance) -> None:
+        """The trial instance is dead: with its figures, or without."""
+        self._end_trial(one.number)
+
+    def _end_trial(self, number: int) -> None:
+        if number != self._trial_number:
+            return
+        self._trial_number = 0
+        pool = self.pool
+        private = int(self.trial.get("private", 0))
+        maximum = effective_maximum(pool.limits.maximum, private, _available_bytes())
+        if maximum < pool.limits.maximum:
+            self.core.console.warn(
+                f"{self.name}: max_instances lowered from {pool.limits.maximum} to {maximum}: an instance needs "
+                f"{private / 1e6:.0f} MB of its own, and half of the free memory is theirs to fill."
+            )
+            pool.limits = pool.limits._replace(maximum=maximum)
+        if not self.trial:
+            self.core.console.warn(f"{self.name}: the trial instance gave no answer; starts are not measured.")
+        self.is_up = True
+        pool.top_up()
+        self._listener.function_up(self)
+
+    def describe_start(self) -> tuple[str, float]:
+        """(start kind that the next requests get, its measured milliseconds)."""
+        if not self.trial:
+            return START_NAMES[self.pool.mode], 0.0
+        first = float(self.trial["request_ms"])
+        if self.pool.settings["spares"] and self.pool.settings["max_requests"] != 1:
+            return "spare", first
+        return START_NAMES[self.pool.mode], float(self.trial["ready_ms"]) + first
+
+
+def _available_bytes() -> int:
+    with open("/proc/meminfo") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0

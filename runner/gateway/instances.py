@@ -1,0 +1,174 @@
+"""The gateway's handle of one instance: its control socket, its page, the connections lent to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from snapfork.runner.wire import fds, frames, page
+from snapfork.runner.wire.page import (
+    S_LOAN,
+    S_REQUESTS,
+    S_SINCE,
+    S_STATE,
+    SLOT,
+    W_BUSY,
+    W_DEMAND,
+    W_GENERATION,
+    W_LEAVE,
+    W_LOANS,
+    W_SLOTS,
+)
+
+if TYPE_CHECKING:
+    from snapfork.runner.gateway.channel import Channel
+    from snapfork.runner.gateway.connection import Connection
+    from snapfork.runner.gateway.pool import Pool, Starter
+
+STARTING, READY, LEAVING, GONE = "starting", "ready", "leaving", "gone"
+
+
+class Instance:
+    """One forked (or spawned) process. `number` never repeats; the pid arrives after the fork."""
+
+    __slots__ = (
+        "born_ns",
+        "cause",
+        "channel",
+        "free_slots",
+        "fresh",
+        "generation",
+        "idle_since_ns",
+        "leave_ns",
+        "lent_requests",
+        "loans",
+        "nslots",
+        "number",
+        "pid",
+        "pidfd",
+        "pool",
+        "ready_ns",
+        "said_bye",
+        "start",
+        "starter",
+        "state",
+        "status",
+        "trial",
+        "words",
+    )
+
+    def __init__(self, number: int, start: int, generation: int, nslots: int, kit: Kit, now_ns: int) -> None:
+        self.number = number
+        self.start = start
+        self.generation = generation
+        self.nslots = nslots
+        self.channel: Channel | None = None
+        self.words = kit.words
+        self.words[W_GENERATION] = generation
+        self.free_slots = list(range(nslots - 1, -1, -1))
+        self.loans: dict[int, Connection] = {}
+        self.fresh = True
+        self.state = STARTING
+        self.pid = 0
+        self.pidfd = -1
+        self.born_ns = now_ns
+        self.ready_ns = 0
+        self.idle_since_ns = now_ns
+        self.lent_requests = 0
+        self.said_bye = False
+        self.cause = ""
+        self.leave_ns = 0
+        self.trial = False
+        self.pool: Pool | None = None
+        self.starter: Starter | None = None
+        self.status: int | None = None
+
+    @property
+    def home(self) -> Pool:
+        """The pool that ordered it."""
+        if self.pool is None:
+            raise AssertionError("an instance belongs to a pool from its order on")
+        return self.pool
+
+    @property
+    def lent(self) -> int:
+        """Connections it holds."""
+        return len(self.loans)
+
+    @property
+    def running(self) -> int:
+        """Requests in progress, background work included, or lent and not yet begun."""
+        words = self.words
+        return max(0, words[W_BUSY]) + max(0, self.lent_requests - words[W_LOANS])
+
+    @property
+    def requests(self) -> int:
+        return self.words[page.W_STARTED]
+
+    def slot(self, index: int) -> tuple[int, int, int, int]:
+        """(loan id, state, requests, started ns) of one connection slot."""
+        base = W_SLOTS + SLOT * index
+        words = self.words
+        return words[base + S_LOAN], words[base + S_STATE], words[base + S_REQUESTS], words[base + S_SINCE]
+
+    def ask_to_leave(self, level: int) -> None:
+        """1: give everything back at the next boundary and go; 2: end streams as well."""
+        if self.words[W_LEAVE] < level:
+            self.words[W_LEAVE] = level
+        self.state = LEAVING
+        self.recall()
+
+    def demand(self, on: bool) -> None:
+        """Ask for idle connections back while requests wait."""
+        self.words[W_DEMAND] = 1 if on else 0
+        if on and len(self.loans) > self.running:
+            self.recall()
+
+    def recall(self) -> None:
+        """Wake the instance, so that it reads its page's words."""
+        if self.channel is not None:
+            self.channel.send(frames.RECALL_FRAME)
+
+    def kill(self, cause: str) -> None:
+        """SIGKILL; `cause` is what its death is counted as. Harmless when it is dead or not yet forked."""
+        self.cause = self.cause or cause
+        self.state = LEAVING
+        if self.pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has just died by itself; its pidfd will say so
+
+    def close(self) -> None:
+        """Release descriptors and the page."""
+        if self.channel is not None:
+            self.channel.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self.state = GONE
+
+
+class Kit:
+    """What every instance needs, made ahead of the order: control pair, page, log pipe."""
+
+    __slots__ = ("control", "log_read", "theirs", "words")
+
+    def __init__(self, nslots: int) -> None:
+        self.control, child = fds.pair()
+        page_fd = page.make_page(nslots)
+        self.words = page.map_words(page_fd, nslots)
+        self.words[page.W_MAGIC] = page.MAGIC
+        self.log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        self.theirs = [child.detach(), page_fd, log_write]
+
+    def handed_over(self) -> None:
+        """The order has been sent: only the child keeps its ends."""
+        fds.close_all(self.theirs)
+        self.theirs = []
+
+    def discard(self) -> None:
+        self.handed_over()
+        self.control.close()
+        os.close(self.log_read)

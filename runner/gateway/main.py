@@ -1,0 +1,367 @@
+"""The gateway process of `runner serve`: wires the parts together, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import resource
+import secrets
+import signal
+import socket
+import subprocess
+from typing import Any
+
+import uvloop
+
+from snapfork.runner import systemd
+from snapfork.runner.console import Console
+from snapfork.runner.gateway.bases import Base, soft_file_limit
+from snapfork.runner.gateway.core import Core
+from snapfork.runner.gateway.desk import Desk
+from snapfork.runner.gateway.door import FrontDoor
+from snapfork.runner.gateway.function import Function
+from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.gateway.status import status
+from snapfork.runner.gateway.pool import Pool
+from snapfork.runner.gateway.sweep import sweep
+from snapfork.runner.gateway.templates import Template
+from snapfork.runner.http.routes import Route, Routes
+from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.serve_config import FunctionConfig, ServeConfig
+from snapfork.runner.services import launch
+from snapfork.runner.wire import fds, frames
+
+TICK_S = 0.1
+CUT_AFTER_S = 1.0
+"""How long instances get, at the drain deadline of a stop, to end their streams."""
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def run(config: ServeConfig, console: Console) -> int:
+    """Serve until told to stop; returns the exit status: 0, or 1 when a function could not start."""
+    soft = soft_file_limit()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < 65536:
+        console.info(f"open files: the limit is {hard}, so at most about {hard - 64} connections.")
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    gateway = Gateway(loop, config, console, soft)
+    try:
+        gateway.start()
+        loop.run_forever()
+    finally:
+        gateway.close()
+        loop.close()
+    return gateway.exit_status
+
+
+class Gateway:
+    """All parts of one run."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, config: ServeConfig, console: Console, soft_files: int
+    ) -> None:
+        self.loop = loop
+        self.config = config
+        self.console = console
+        self.exit_status = 0
+        life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
+        self.core = Core(
+            loop=loop,
+            config=config,
+            console=console,
+            boot_id=secrets.token_hex(4),
+            cores=len(os.sched_getaffinity(0)),
+            life_fd=life_read,
+            soft_files=soft_files,
+            access_fd=os.dup(1),
+        )
+        routes = [
+            Route(host, prefix, one.name) for one in config.functions for host, prefix in one.prefixes
+        ]
+        self.pools: dict[str, Pool] = {}
+        access = AccessLog(self.core.access_fd, config.access_log, "-")
+        self.door = FrontDoor(self.core, Routes(routes), self.pools, access)
+        plain = [{"host": one.host, "prefix": one.prefix, "function": one.function} for one in routes]
+        self.functions = [
+            Function(self.core, self.door, one, plain, self, self._base_for, self._child_frame)
+            for one in config.functions
+        ]
+        for one in self.functions:
+            self.pools[one.name] = one.pool
+        self.control: dict[str, Any] = {}
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._logs: socket.socket | None = None
+        self._desk: Desk | None = None
+        self._listening = False
+        self._closing = False
+        self._stop_deadline = 0.0
+        self._watch_fd = -1
+
+    # -- start ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the helpers and every function's template."""
+        self._start_logs()
+        self._start_services()
+        if self.config.reload:
+            self._start_watch()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.stop)
+        self.loop.add_signal_handler(signal.SIGHUP, self.reload, "SIGHUP")
+        self.loop.call_later(TICK_S, self._tick)
+        for one in self.functions:
+            one.build()
+
+    def _start_logs(self) -> None:
+        ours, theirs = fds.pair()
+        self._helpers.append(
+            launch.start_logs(
+                theirs.fileno(),
+                self.core.life_fd,
+                as_json=self.config.access_log == "json",
+                out_fd=self.core.access_fd,
+            )
+        )
+        theirs.close()
+        self._logs = ours
+        self.core.attach_log = self._attach_log
+
+    def _attach_log(self, pipe: int, function: str, instance: str, pid: int) -> None:
+        about = {"pipe": pipe, "function": function, "instance": instance, "pid": pid}
+        try:
+            if self._logs is not None:
+                fds.send(self._logs, json.dumps(about).encode(), (pipe,), socket.MSG_DONTWAIT)
+        except OSError:
+            pass  # the log process is behind or gone: this instance's output is lost, requests are not
+        os.close(pipe)
+
+    def _start_services(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._helpers.append(launch.start(self.config, theirs.fileno(), self.core.life_fd))
+        theirs.close()
+        handlers = {"status": self._status, "reload": self._reload_asked, "stop": self._stop_asked}
+        self._desk = Desk(self.loop, ours, handlers, self._services_ready)
+
+    def _services_ready(self, where: dict[str, Any]) -> None:
+        self.control = where
+        tcp = where.get("control_tcp")
+        if tcp:
+            self.console.info(f"control: http://{tcp[0]}:{tcp[1]}/status")
+
+    def _start_watch(self) -> None:
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(write, True)
+        self._helpers.append(launch.start_watch(self.config.reload_dirs, write, self.core.life_fd))
+        os.close(write)
+        self._watch_fd = read
+        self.loop.add_reader(read, self._changed)
+
+    def _changed(self) -> None:
+        data = os.read(self._watch_fd, 65536)
+        if not data:
+            self.loop.remove_reader(self._watch_fd)
+            self.console.warn("the file watcher ended: changes are not seen any more (SIGHUP still reloads).")
+            return
+        paths = [path for line in data.splitlines() for path in json.loads(line)["changed"]]
+        shown = ", ".join(os.path.relpath(path) for path in paths[:3])
+        self.reload(f"{shown}{' and more' if len(paths) > 3 else ''} changed")
+
+    def _base_for(self, config: FunctionConfig, variables: dict[str, str]) -> Base:
+        key = (config.interpreter.path, tuple(sorted(variables.items())))
+        base = self.core.bases.get(key)
+        if base is None or not base.alive:
+            core = self.core
+            base = self.core.bases[key] = Base(
+                self.loop,
+                config.interpreter,
+                variables,
+                core.life_fd,
+                core.soft_files,
+                core.access_fd,
+                self._child_frame,
+                self._base_died,
+            )
+        return base
+
+    # -- what happens --------------------------------------------------------------------------------
+
+    def _child_frame(self, view: memoryview, received: list[int]) -> None:
+        """FORKED and DIED, from bases and templates alike."""
+        kind = view[0]
+        if kind == frames.FORKED:
+            forked = frames.unpack_forked(view)
+            child = self._child(forked.number)
+            if child is None or not received:
+                fds.close_all(received)
+            elif isinstance(child, Template):
+                child.forked(forked.pid, received[0])
+            else:
+                child.home.forked(child, forked.pid, received[0])
+            return
+        fds.close_all(received)
+        if kind == frames.DIED:
+            died = frames.unpack_died(view)
+            child = self._child(died.number)
+            if isinstance(child, Instance):
+                child.home.died(child, died)
+
+    def _child(self, number: int) -> Instance | Template | None:
+        return self.core.instances.get(number) or self.core.templates.get(number)
+
+    def _base_died(self, base: Base) -> None:
+        if not self.core.stopping:
+            self.console.warn(f"the base template (pid {base.pid}) died; it is started again when needed.")
+        for one in self.functions:
+            one.base_died(base)
+
+    def function_up(self, function: Function) -> None:
+        """A function can serve (again): refresh limits, and listen once all can."""
+        self.door.refresh_limits()
+        if self._listening:
+            self._announce([function], [])
+            return
+        if not all(one.is_up for one in self.functions) or self.core.stopping:
+            return
+        self._listening = True
+        self.door.listen(self.config.listeners)
+        systemd.notify("READY=1")
+        self._announce(self.functions, self.config.urls)
+
+    def _announce(self, functions: list[Function], urls: list[str]) -> None:
+        entries = []
+        for one in functions:
+            kind, ms = one.describe_start()
+            host, prefix = one.config.prefixes[0]
+            url = self.config.urls[0] if self.config.urls else ""
+            entries.append(
+                {
+                    "name": one.name,
+                    "mode": "spawn" if kind == "spawn" else "fork",
+                    "start": kind,
+                    "start_ms": ms or None,
+                    "url": url + prefix if host is None else "",
+                    "memory_bytes": one.trial.get("private", 0),
+                    "max_instances": one.pool.limits.maximum,
+                    "reason": "",
+                }
+            )
+        self.console.serving(urls, entries)
+
+    def function_failed(self, function: Function, sentence: str) -> None:
+        """A template did not come up: fatal at the start, survivable later."""
+        if function.is_up:
+            self.console.info(f"{function.name}: the version before goes on serving.")
+        elif self.config.reload:
+            self.console.info(f"{function.name}: waiting for a change of its files.")
+        else:
+            self.exit_status = 1
+            self._finish()
+
+    def reload(self, why: str = "") -> None:
+        """Build new templates; each swaps in when it comes up."""
+        if self.core.stopping:
+            return
+        self.console.info(f"reloading ({why})." if why else "reloading.")
+        for one in self.functions:
+            one.build()
+
+    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        return status(self.core, self.door, self.functions, self.control)
+
+    def _reload_asked(self, message: dict[str, Any]) -> dict[str, Any]:
+        name = message.get("function")
+        chosen = [one for one in self.functions if name in (None, one.name)]
+        if not chosen:
+            raise LookupError(f"there is no function {name!r}")
+        for one in chosen:
+            one.build()
+        return {"reloading": [one.name for one in chosen]}
+
+    def _stop_asked(self, _: dict[str, Any]) -> dict[str, Any]:
+        self.loop.call_soon(self.stop)
+        return {"stopping": True}
+
+    def _tick(self) -> None:
+        now = self.core.clock()
+        self.door.tick()
+        for pool in self.pools.values():
+            sweep(pool, now)
+        if self.core.stopping:
+            self._stop_step()
+        if not self._closing:
+            self.loop.call_later(TICK_S, self._tick)
+
+    # -- stop ----------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Finish what runs, up to the drain deadline; the second call stops at once."""
+        if self.core.stopping:
+            self.console.stopping("stopping at once.")
+            self._finish()
+            return
+        self.core.stopping = True
+        systemd.notify("STOPPING=1")
+        drain = max([pool.settings.get("drain_timeout", 0.0) for pool in self.pools.values()] or [0.0])
+        self._stop_deadline = self.loop.time() + drain
+        busy = sum(1 for pool in self.pools.values() if pool.active())
+        self.console.stopping(
+            f"stopping: finishing what runs (at most {drain:g} s; again to stop at once)." if busy else "stopping."
+        )
+        self.door.stop_listening()
+        self._stop_step()
+
+    def _stop_step(self) -> None:
+        now = self.loop.time()
+        for pool in self.pools.values():
+            for one in list(pool.instances.values()):
+                if not pool.queue:
+                    pool.dismiss(one, 2 if now > self._stop_deadline else 1)
+        alive = any(pool.instances for pool in self.pools.values())
+        if not (alive or self.door.connections) or now > self._stop_deadline + CUT_AFTER_S:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self.loop.call_soon(self.loop.stop)
+
+    def close(self) -> None:
+        """Kill what is left, wait for helpers, leave nothing behind."""
+        self.core.stopping = True
+        self.door.close_all()
+        for pool in self.pools.values():
+            for one in list(pool.instances.values()):
+                one.kill("stop")
+            pool.close()
+        for template in list(self.core.templates.values()):
+            template.kill()
+        for base in list(self.core.bases.values()):
+            base.close()
+        if self._desk is not None:
+            self._desk.close()
+        if self._logs is not None:
+            self._logs.close()
+        for helper in self._helpers:
+            try:
+                helper.wait(2.0)
+            except subprocess.TimeoutExpired:
+                helper.kill()
+                helper.wait()
+        os.close(self._life_write)  # whoever is left dies with this
+        _reap_all()
+
+
+def _reap_all() -> None:
+    """Collect every child, orphans of templates included."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return

@@ -1,0 +1,477 @@
+"""One function's instances: who gets the next request, and what becomes of a request when one dies."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from snapfork.runner.gateway import connection as states
+from snapfork.runner.gateway.channel import Channel
+from snapfork.runner.gateway.children import Watch, cause_of, reap_orphan
+from snapfork.runner.gateway.connection import Connection
+from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance, Kit
+from snapfork.runner.gateway.tally import Tally
+from snapfork.runner.http.answers import request_id_for
+from snapfork.runner.policy.death import Evidence, Verdict, judge, judge_flags
+from snapfork.runner.policy.elastic import Census, Wanted, backoff_s, starts_needed
+from snapfork.runner.policy.placement import Limits, Move, place
+from snapfork.runner.wire import fds, frames
+from snapfork.runner.wire.frames import FORK, SPARE, SPAWN, START_NAMES, WARM
+from snapfork.runner.wire.page import S_CONSUMED, S_WRITTEN, SLOT, W_SLOTS
+
+if TYPE_CHECKING:
+    from snapfork.runner.gateway.core import Core, Door
+
+KITS_AHEAD = 2
+SPARE_DELAY_S = 0.02
+"""Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
+REPORT_DELAY_S = 0.05
+MAX_RETRIES = 3
+
+
+class Starter(Protocol):
+    """A template, or for spawned functions the base: takes START frames."""
+
+    alive: bool
+
+    @property
+    def channel(self) -> Channel: ...
+
+
+class Pool:
+    """Instances, queue and counters of one function. `starter` is None while no template is there."""
+
+    def __init__(self, core: Core, door: Door, name: str, sticky: bool) -> None:
+        self.core = core
+        self.door = door
+        self.name = name
+        self.sticky = sticky
+        self.settings: dict[str, Any] = {}
+        self.interface = ""
+        self.mode = FORK
+        self.generation = 0
+        self.starter: Starter | None = None
+        self.limits = Limits(1, 1, core.cores)
+        self.instances: dict[int, Instance] = {}
+        self.idle: dict[int, Instance] = {}
+        self.queue: deque[Connection] = deque()
+        self.tally = Tally()
+        self.start_failures = 0
+        self._not_before_ns = 0
+        self._kits: deque[Kit] = deque()
+        self._demanding = False
+        self._topping_up = False
+        self._unreported: dict[int, Instance] = {}
+        self.on_report: Callable[[Instance, dict[str, Any]], None] = lambda one, message: None
+        self.on_trial_over: Callable[[Instance], None] = lambda one: None
+
+    # -- configuration -------------------------------------------------------------------------------
+
+    def configure(self, settings: dict[str, Any], interface: str, maximum: int) -> None:
+        """Take the settings that a template resolved."""
+        self.settings = settings
+        self.interface = interface
+        self.limits = Limits(settings["concurrency"], maximum, self.core.cores)
+        while self._kits:
+            self._kits.pop().discard()
+
+    def switch(self, generation: int, starter: Starter | None, mode: int) -> None:
+        """From now on instances come from `starter`; those of other generations leave."""
+        self.starter = starter
+        self.mode = mode
+        if generation != self.generation:
+            self.generation = generation
+            self.start_failures = 0
+            for one in list(self.instances.values()):
+                if one.generation != generation:
+                    self.dismiss(one)
+        self.pump()
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def submit(self, conn: Connection) -> None:
+        """Serve the request in `conn.buffer`: lend the connection, fork for it, or queue it."""
+        if not self.queue and self._serve(conn):
+            return
+        if len(self.queue) >= self.settings["queue_size"]:
+            self.refuse(conn, f"the queue of function {self.name!r} is full")
+            return
+        conn.state = states.WAITING
+        conn.queued_ns = self.core.clock()
+        self.queue.append(conn)
+        self._set_demand(True)
+
+    def refuse(self, conn: Connection, why: str) -> None:
+        """429: try again later."""
+        self.tally.errors[429] += 1
+        self.door.answer(conn, 429, f"{why}; try again later")
+
+    def pump(self) -> None:
+        """Serve waiting requests while there is room."""
+        while self.queue:
+            conn = self.queue[0]
+            if not self._serve(conn):
+                return
+            self.queue.popleft()
+            self.tally.queue_waits.observe(self.core.clock() - conn.queued_ns)
+        self._set_demand(False)
+
+    def _serve(self, conn: Connection) -> bool:
+        concurrency = self.limits.concurrency
+        while self.idle:
+            number, one = self.idle.popitem()
+            if one.state == READY and not one.loans and not one.running:
+                self._lend(one, conn, WARM)
+                return True
+        choice = place(self._candidates(concurrency), self.total, self.limits, self._can_start())
+        if isinstance(choice, Instance):
+            self._lend(choice, conn, SPARE if choice.fresh else WARM)
+        elif choice is Move.FORK:
+            self.start(self.mode, conn)
+        else:
+            return False
+        return True
+
+    def _candidates(self, concurrency: int) -> Iterator[Instance]:
+        for one in self.instances.values():
+            if one.state in (READY, STARTING) and one.lent < concurrency:
+                yield one
+
+    def _can_start(self) -> bool:
+        return (
+            self.starter is not None
+            and self.core.clock() >= self._not_before_ns
+        )
+
+    @property
+    def total(self) -> int:
+        """Instances that start or live and are not on their way out."""
+        return sum(1 for one in self.instances.values() if one.state in (READY, STARTING))
+
+    @property
+    def spares(self) -> int:
+        return sum(1 for one in self.instances.values() if one.fresh and one.state in (READY, STARTING))
+
+    def _loan(self, one: Instance, conn: Connection, kind: int) -> bytes:
+        core = self.core
+        conn.state = states.LENT
+        conn.loan_id = next(core.loan_ids)
+        conn.slot = one.free_slots.pop()
+        conn.instance = one
+        conn.lent_ns = core.clock()
+        if conn.is_tcp:
+            conn.base_consumed, conn.base_written = conn.counters()
+        one.loans[conn.loan_id] = conn
+        one.lent_requests += 1
+        one.fresh = False
+        self.tally.starts[START_NAMES[kind]] += 1
+        frame = frames.LoanFrame(
+            kind, self.sticky, conn.slot, conn.seq, conn.loan_id, conn.t0_ns, conn.addresses, conn.buffer
+        )
+        return frames.pack_loan(frame)
+
+    def _lend(self, one: Instance, conn: Connection, kind: int) -> None:
+        if one.channel is None:
+            raise AssertionError("an instance that may be lent to has a control socket")
+        was_fresh = one.fresh
+        one.channel.send(self._loan(one, conn, kind), (conn.fd,))
+        if was_fresh:
+            self._top_up_soon()
+
+    # -- starting ------------------------------------------------------------------------------------
+
+    def start(self, kind: int, conn: Connection | None = None, trial: bool = False) -> Instance:
+        """Order one instance; `conn`, if given, rides along and is answered by it."""
+        if self.starter is None:
+            raise AssertionError("start() needs a template")
+        core = self.core
+        kit = self._kits.popleft() if self._kits else Kit(self.limits.concurrency)
+        number = next(core.numbers)
+        one = Instance(number, kind, self.generation, self.limits.concurrency, kit, core.clock())
+        one.channel = Channel(
+            core.loop, kit.control, lambda view, got: self._heard(one, view, got), lambda: self._hung_up(one)
+        )
+        one.pool = self
+        one.starter = self.starter
+        one.trial = trial
+        core.instances[number] = one
+        loan, passed = b"", tuple(kit.theirs)
+        if not trial:
+            self.instances[number] = one
+            one.demand(self._demanding)
+        if conn is not None:
+            loan = self._loan(one, conn, kind)
+            passed += (conn.fd,)
+        t0 = conn.t0_ns if conn is not None else core.clock()
+        order = frames.StartFrame(kind, trial, one.nslots, number, self.generation, t0, loan)
+        self.starter.channel.send(frames.pack_start(order), passed)
+        kit.handed_over()
+        core.attach_log(kit.log_read, self.name, str(number), 0)
+        core.loop.call_soon(self._refill_kits)
+        return one
+
+    def _refill_kits(self) -> None:
+        if not self.core.stopping and len(self._kits) < KITS_AHEAD:
+            self._kits.append(Kit(self.limits.concurrency))
+            self.core.loop.call_later(0.005, self._refill_kits)
+
+    def _top_up_soon(self) -> None:
+        if not self._topping_up:
+            self._topping_up = True
+            self.core.loop.call_later(SPARE_DELAY_S, self.top_up)
+
+    def top_up(self) -> None:
+        """Start spares and provisioned instances that are missing."""
+        self._topping_up = False
+        if self.core.stopping or not self._can_start() or not self.settings:
+            return
+        wanted = Wanted(self.settings["min_instances"], self.settings["spares"], self.limits.maximum)
+        for _ in range(starts_needed(Census(self.total, self.spares), wanted)):
+            self.start(self.mode)
+
+    # -- what instances say ----------------------------------------------------------------------------
+
+    def forked(self, one: Instance, pid: int, pidfd: int) -> None:
+        """The process of an ordered instance exists."""
+        if one.pidfd >= 0 or one.state == GONE:
+            os.close(pidfd)
+            return
+        one.pid = pid
+        one.pidfd = pidfd
+        self.core.watches[one.number] = Watch(self.core.loop, pidfd, lambda: self._dead(one))
+        _prefer_for_oom_kill(pid)
+        if one.cause:
+            one.kill(one.cause)
+
+    def _heard(self, one: Instance, view: memoryview, received: list[int]) -> None:
+        fds.close_all(received)
+        kind = view[0]
+        if kind == frames.RETURN:
+            self._returned(one, frames.unpack_return(view))
+        elif kind == frames.READY:
+            self._ready(one, frames.unpack_ready(view))
+        elif kind == frames.BYE:
+            one.said_bye = True
+            one.state = LEAVING
+        elif kind == frames.JSON:
+            self.on_report(one, frames.unpack_json(view))
+
+    def _ready(self, one: Instance, pid: int) -> None:
+        now = self.core.clock()
+        one.ready_ns = one.idle_since_ns = now
+        if one.pidfd < 0 and pid:
+            self._adopt_process(one, pid)
+        if not one.trial:
+            self.tally.started(START_NAMES[one.start], now - one.born_ns)
+        if one.state == STARTING:
+            one.state = READY
+            self.start_failures = 0
+            self.pump()
+
+    def _adopt_process(self, one: Instance, pid: int) -> None:
+        # Its template died between the fork and the report; it is our child now (subreaper).
+        if one.starter is not None and not one.starter.alive:
+            try:
+                self.forked(one, pid, os.pidfd_open(pid))
+            except ProcessLookupError:
+                pass  # dead and collected: its control socket says the rest
+
+    def _returned(self, one: Instance, back: frames.ReturnFrame) -> None:
+        conn = one.loans.pop(back.id, None)
+        if conn is None:
+            return
+        one.free_slots.append(conn.slot)
+        if back.requests == 0:
+            one.lent_requests -= 1
+        conn.instance = None
+        conn.seq += back.requests
+        limit = self.settings["max_requests"]
+        if limit and one.requests >= limit and one.state == READY:
+            one.state = LEAVING
+            self._top_up_soon()
+        if not one.loans and one.state == READY:
+            one.idle_since_ns = self.core.clock()
+            self.idle[one.number] = one
+        if self.queue:
+            self.pump()
+        self.door.given_back(conn, back.how, back.clean, back.leftover)
+
+    # -- leaving and dying -----------------------------------------------------------------------------
+
+    def dismiss(self, one: Instance, level: int = 1) -> None:
+        """Ask an instance to go; it is killed when it has not gone after the drain deadline."""
+        self.idle.pop(one.number, None)
+        if not one.leave_ns:
+            one.leave_ns = self.core.clock()
+        one.ask_to_leave(level)
+
+    def _hung_up(self, one: Instance) -> None:
+        if one.pidfd < 0 and one.starter is not None and not one.starter.alive:
+            self._dead(one)
+
+    def starter_died(self, starter: Starter) -> None:
+        """Orders that it never carried out will not be: their requests go elsewhere."""
+        if self.starter is starter:
+            self.starter = None
+        for one in list(self.instances.values()):
+            if one.starter is starter and one.pidfd < 0 and one.channel is not None:
+                one.channel.drain()
+                if not one.channel.is_open:
+                    self._dead(one)
+
+    def _dead(self, one: Instance) -> None:
+        if one.state == GONE:
+            return
+        if one.channel is not None:
+            one.channel.drain()  # returns that it sent before it died
+        was_starting = not one.ready_ns
+        one.state = GONE
+        self.instances.pop(one.number, None)
+        self.idle.pop(one.number, None)
+        loans = list(one.loans.values())
+        one.loans.clear()
+        if not one.trial:
+            self.tally.left(one.words)
+        status = reap_orphan(one.pidfd) if one.pidfd >= 0 else None
+        if status is not None:
+            one.status = status
+        watch = self.core.watches.pop(one.number, None)
+        if watch is not None:
+            watch.close()
+            one.pidfd = -1
+        for conn in loans:
+            self._survive(one, conn)
+        if one.trial:
+            self.core.instances.pop(one.number, None)
+            one.close()
+            self.on_trial_over(one)
+            return
+        if was_starting and not one.said_bye:
+            self._start_failed(one)
+        self._count_death(one)
+        one.close()
+        if not self.core.stopping:
+            self.pump()
+            self._top_up_soon()
+
+    def _count_death(self, one: Instance) -> None:
+        if one.cause:
+            self.tally.deaths[one.cause] += 1
+        elif one.said_bye:
+            self.tally.deaths["left"] += 1
+        elif one.status is not None:
+            self.tally.deaths[cause_of(one.status)] += 1
+        else:
+            self._unreported[one.number] = one
+            self.core.loop.call_later(REPORT_DELAY_S, self._count_unreported, one)
+            return
+        self.core.instances.pop(one.number, None)
+
+    def died(self, one: Instance, frame: frames.DiedFrame) -> None:
+        """Its parent collected it."""
+        one.status = frame.status
+        if one.number in self._unreported:
+            self._count_unreported(one)
+
+    def _count_unreported(self, one: Instance) -> None:
+        if self._unreported.pop(one.number, None) is not None:
+            self.tally.deaths["unknown" if one.status is None else cause_of(one.status)] += 1
+            self.core.instances.pop(one.number, None)
+
+    def _start_failed(self, one: Instance) -> None:
+        self.start_failures += 1
+        self._not_before_ns = self.core.clock() + int(backoff_s(self.start_failures) * 1e9)
+        if self.start_failures in (1, 3, 10) and not self.core.stopping:
+            self.core.console.warn(
+                f"{self.name}: an instance died before it was ready ({one.cause or 'see its output above'}); "
+                f"trying again in {backoff_s(self.start_failures):g} s."
+            )
+
+    def _survive(self, one: Instance, conn: Connection) -> None:
+        """Decide what the client of a dead instance is owed."""
+        verdict, request = self._verdict(one, conn)
+        conn.instance = None
+        if verdict is Verdict.RELEND and one.cause == "timeout" and conn.late:
+            verdict = Verdict.ANSWER
+        if verdict is Verdict.RELEND:
+            conn.retries += 1
+            if conn.retries <= MAX_RETRIES:
+                self.submit(conn)
+                return
+            verdict = Verdict.ANSWER
+        if verdict is Verdict.ADOPT:
+            conn.seq += request
+            conn.buffer = b""
+            self.door.adopt(conn)
+        elif verdict is Verdict.END:
+            self.door.end(conn)
+        else:
+            status, why = self._blame(one, conn)
+            self.tally.errors[status] += 1
+            seq = conn.seq + max(0, request - 1)
+            self.door.answer(conn, status, why, request_id_for(self.core.boot_id, conn.loan_id, seq))
+
+    def _blame(self, one: Instance, conn: Connection) -> tuple[int, str]:
+        if one.cause == "timeout" and conn.late:
+            return 504, f"function {self.name!r} did not answer within {self.settings['timeout']:g} s"
+        if one.cause == "memory":
+            return 507, f"function {self.name!r} needed more than its memory limit"
+        if one.cause == "timeout":
+            return 502, f"another request of the same instance of {self.name!r} blocked it past its timeout"
+        return 502, f"the instance of function {self.name!r} that had this request died"
+
+    def _verdict(self, one: Instance, conn: Connection) -> tuple[Verdict, int]:
+        loan, state, requests, _ = one.slot(conn.slot)
+        noted = loan == conn.loan_id
+        if not noted:
+            requests = 0
+        if not conn.is_tcp:
+            return judge_flags(noted, state, requests, self.interface == "wsgi"), requests
+        base = W_SLOTS + SLOT * conn.slot
+        consumed, written = conn.counters()
+        if consumed < 0:
+            return Verdict.END, requests
+        seen = Evidence(
+            consumed - conn.base_consumed,
+            written - conn.base_written,
+            noted,
+            state,
+            requests,
+            one.words[base + S_CONSUMED] if noted else 0,
+            one.words[base + S_WRITTEN] if noted else 0,
+            conn.only_eof(),
+        )
+        return judge(seen), requests
+
+    # -- demand ----------------------------------------------------------------------------------------
+
+    def _set_demand(self, on: bool) -> None:
+        if on == self._demanding:
+            return
+        self._demanding = on
+        for one in self.instances.values():
+            one.demand(on)
+
+    def active(self) -> bool:
+        """True while a request runs or waits."""
+        return bool(self.queue) or any(one.loans or one.running for one in self.instances.values())
+
+    def pages(self) -> list[memoryview]:
+        """The pages of living instances, for meters."""
+        return [one.words for one in self.instances.values()]
+
+    def close(self) -> None:
+        """Release what was made ahead."""
+        while self._kits:
+            self._kits.pop().discard()
+
+
+def _prefer_for_oom_kill(pid: int) -> None:
+    # When memory runs out the kernel should take an instance, not the gateway or a template.
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
+            file.write("800")
+    except OSError:
+        pass  # it has died already, or the system forbids it: the kernel's own choice stands

@@ -1,0 +1,103 @@
+"""What the gateway does by the clock for one function: timeouts, memory, idle instances, leavers, spares."""
+
+from __future__ import annotations
+
+from snapfork.runner.gateway.instances import LEAVING, READY, Instance
+from snapfork.runner.gateway.pool import Pool
+from snapfork.runner.policy.elastic import Wanted, idle_leavers, surplus_spares
+from snapfork.runner.processes.memory import rss_bytes
+from snapfork.runner.wire.page import RUNNING, W_HEARTBEAT, W_WAITING
+
+STALE_NS = 5 * 10**9
+"""An event loop that has not turned for so long is blocked: its instance is killed."""
+KILL_AFTER_NS = 5 * 10**9
+"""How long after the drain deadline an instance that was told to go is killed."""
+
+
+def sweep(pool: Pool, now: int) -> None:
+    """One turn, every tenth of a second; `now` is the gateway's clock in nanoseconds."""
+    if not pool.settings:
+        return
+    _refuse_late(pool, now)
+    timeout = int(pool.settings["timeout"] * 1e9)
+    alone = pool.limits.concurrency == 1
+    for one in list(pool.instances.values()):
+        if one.pidfd < 0:
+            continue
+        if one.loans:
+            _check_time(one, now, timeout, alone)
+        if pool.settings["memory"]:
+            _check_memory(pool, one)
+        if one.leave_ns:
+            _hurry(pool, one, now)
+    if not pool.core.stopping:
+        _reclaim(pool, now)
+        pool.pump()
+        pool.top_up()
+
+
+def _refuse_late(pool: Pool, now: int) -> None:
+    limit = int(pool.settings["queue_timeout"] * 1e9)
+    while pool.queue and now - pool.queue[0].queued_ns > limit:
+        conn = pool.queue.popleft()
+        pool.refuse(conn, f"no instance of function {pool.name!r} was free for {limit / 1e9:g} s")
+
+
+def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
+    late = False
+    grace = 0 if alone else STALE_NS
+    for conn in one.loans.values():
+        loan, state, requests, since = one.slot(conn.slot)
+        if loan == conn.loan_id and requests:
+            conn.late = state == RUNNING and now - since > timeout
+            late = late or (conn.late and alone)
+        else:
+            conn.late = now - conn.lent_ns > timeout + grace
+            late = late or conn.late
+    waiting, beat = one.words[W_WAITING], one.words[W_HEARTBEAT]
+    if not alone and waiting and now - waiting > timeout and now - beat > STALE_NS:
+        late = True
+    if late:
+        one.kill("timeout")
+
+
+def _check_memory(pool: Pool, one: Instance) -> None:
+    if one.state not in (READY, LEAVING) or one.cause:
+        return
+    try:
+        used = rss_bytes(one.pid)
+    except OSError:
+        return  # it has just died
+    if used <= pool.settings["memory"]:
+        return
+    if one.running == 1 and one.loans:
+        one.kill("memory")
+    elif one.state == READY:
+        pool.dismiss(one)
+        pool.tally.deaths["memory drain"] += 1
+
+
+def _hurry(pool: Pool, one: Instance, now: int) -> None:
+    drain = int(pool.settings["drain_timeout"] * 1e9)
+    waited = now - one.leave_ns
+    if waited > drain + KILL_AFTER_NS:
+        one.kill("drain deadline")
+    elif waited > drain and one.words[2] < 2:
+        one.ask_to_leave(2)
+
+
+def _reclaim(pool: Pool, now: int) -> None:
+    settings = pool.settings
+    idle = [
+        (one.number, now - one.idle_since_ns)
+        for one in pool.instances.values()
+        if one.state == READY and not one.fresh and not one.loans and not one.running
+    ]
+    worked = pool.total - pool.spares
+    limit = int(settings["idle_timeout"] * 1e9)
+    for number in idle_leavers(idle, limit, worked, settings["min_instances"]):
+        pool.dismiss(pool.instances[number])
+    wanted = Wanted(settings["min_instances"], settings["spares"], pool.limits.maximum)
+    extra = surplus_spares(pool.spares, pool.total, wanted)
+    for one in [one for one in pool.instances.values() if one.fresh and one.state == READY][:extra]:
+        pool.dismiss(one)

@@ -1,0 +1,130 @@
+"""The gateway's handle of one template, from its order to its death."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from snapfork.runner.gateway.channel import Channel
+from snapfork.runner.gateway.children import Watch
+from snapfork.runner.wire import fds, frames
+
+BUILDING, READY, FAILED, DEAD = "building", "ready", "failed", "dead"
+
+
+class Owner(Protocol):
+    """Who is told about a template: its function's pool."""
+
+    def template_stage(self, template: Template, stage: dict[str, Any]) -> None: ...
+    def template_ready(self, template: Template, report: dict[str, Any]) -> None: ...
+    def template_failed(self, template: Template, sentence: str, traceback: str | None) -> None: ...
+    def template_dirtied(self, template: Template, skip_warmup: list[int]) -> None: ...
+    def template_died(self, template: Template) -> None: ...
+    def template_gone(self, template: Template) -> None: ...
+
+
+class Template:
+    """`number` names the process among the base's children; `generation` the version of the code."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        generation: int,
+        owner: Owner,
+        on_frame: Callable[[memoryview, list[int]], None],
+    ) -> None:
+        self._loop = loop
+        self.number = number
+        self.generation = generation
+        self._owner = owner
+        self._on_frame = on_frame
+        ours, theirs = fds.pair()
+        self.theirs = theirs
+        self.channel = Channel(loop, ours, self._message, self._eof)
+        self.pid = 0
+        self._watch: Watch | None = None
+        self.state = BUILDING
+        self.stages: list[dict[str, Any]] = []
+        self.report: dict[str, Any] = {}
+        self.error: str | None = None
+        self.retired = False
+        self.alive = True
+
+    def forked(self, pid: int, pidfd: int) -> None:
+        """The process exists now (or a candidate has taken its place)."""
+        if self._watch is not None:
+            self._watch.close()
+        self.pid = pid
+        self._watch = Watch(self._loop, pidfd, lambda: self._dead(pid))
+
+    def died(self, frame: frames.DiedFrame) -> None:
+        """The base reaped it; its pidfd acts."""
+
+    def retire(self) -> None:
+        """It exits after the orders that it has; its instances live on."""
+        self.retired = True
+        self.state = DEAD
+        self.channel.send(frames.pack_json({"op": "exit"}))
+
+    def kill(self) -> None:
+        """SIGKILL, for builds that are overtaken or take too long."""
+        if self._watch is not None and self._watch.pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # dead already
+        self.retire()
+
+    def _message(self, view: memoryview, received: list[int]) -> None:
+        if view[0] != frames.JSON:
+            self._on_frame(view, received)
+            return
+        message = frames.unpack_json(view)
+        if "stage" in message:
+            self.stages.append(message["stage"])
+            self._owner.template_stage(self, message["stage"])
+        elif "ready" in message:
+            if received:
+                self.forked(message["ready"]["pid"], received.pop(0))
+            self.report = message["ready"]
+            self.state = READY
+            self._owner.template_ready(self, self.report)
+        elif "failed" in message:
+            self.state = FAILED
+            self.error = message["failed"]["sentence"]
+            self._owner.template_failed(self, self.error or "", message["failed"].get("traceback"))
+        elif "dirtied" in message:
+            self.state = FAILED
+            self._owner.template_dirtied(self, message["dirtied"]["skip_warmup"])
+        fds.close_all(received)
+
+    def _eof(self) -> None:
+        pass  # its pidfd tells of its death; instances closed their copies at birth
+
+    def _dead(self, pid: int) -> None:
+        self.channel.drain()  # what it said last, a candidate's hello before all
+        if pid != self.pid:
+            return
+        if self._watch is not None:
+            try:
+                os.waitid(os.P_PIDFD, self._watch.pidfd, os.WEXITED | os.WNOHANG)
+            except (ChildProcessError, OSError):
+                pass  # the base reaps it
+            self._watch.close()
+        self.alive = False
+        self.channel.close()
+        self._owner.template_gone(self)
+        if self.retired or self.state == FAILED:
+            return
+        was = self.state
+        self.state = DEAD
+        if was == BUILDING:
+            self.state = FAILED
+            self.error = "the template died while it was starting; look at its last output above"
+            self._owner.template_failed(self, self.error, None)
+        else:
+            self._owner.template_died(self)

@@ -1,0 +1,68 @@
+"""Where a request goes: pure choice from the observed state of one function's instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple, Protocol, TypeVar
+
+
+class Candidate(Protocol):
+    """What the choice needs to know of an instance that may be lent connections.
+
+    running: requests in progress or on their way to it. lent: connections it holds, idle ones included.
+    fresh: it has had no request yet.
+    """
+
+    running: int
+    lent: int
+    fresh: bool
+
+
+class Limits(NamedTuple):
+    """concurrency: requests at a time per instance. maximum: instances. cores: usable processors."""
+
+    concurrency: int
+    maximum: int
+    cores: int
+
+
+class Move(Enum):
+    """What to do when no instance is to take the request at once."""
+
+    FORK = "fork"
+    WAIT = "wait"
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def place(candidates: Iterable[C], total: int, limits: Limits, can_start: bool) -> C | Move:
+    """Choose an instance for one request, or say to fork one, or to let it wait.
+
+    Order: an idle instance that has worked before (its pages are warm), a spare, then, below the number of
+    cores, a fork; beyond that the least loaded instance with room, a fork up to the maximum, the queue.
+    `total` counts instances that live or start; `can_start` is False while no template is there.
+    """
+    spare: C | None = None
+    partial: C | None = None
+    working = 0
+    for one in candidates:
+        if one.running:
+            working += 1
+        if one.lent >= limits.concurrency:
+            continue
+        if not one.running:
+            if not one.fresh:
+                return one
+            spare = spare or one
+        elif partial is None or one.running < partial.running:
+            partial = one
+    if spare is not None:
+        return spare
+    may_fork = can_start and total < limits.maximum
+    if may_fork and (partial is None or working < limits.cores):
+        return Move.FORK
+    if partial is not None:
+        return partial
+    return Move.WAIT

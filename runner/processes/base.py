@@ -1,0 +1,91 @@
+"""The base template: the app's interpreter with the instance side imported and no user code.
+
+It forks one process per template, and, for functions that cannot be forked after initialisation, one per
+instance (start kind `spawn`).
+
+Setup, a JSON object: `control` (SEQPACKET descriptor to the gateway), `life` (read end of the life pipe),
+`borrow` (directories), `threads` (variables that limited BLAS and OpenMP to one thread, with the user's
+values), `nofile` (the soft limit instances get), `access` (descriptor for access lines).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+from typing import Any
+
+from snapfork.runner.processes import life
+from snapfork.runner.processes.forker import Forker
+from snapfork.runner.wire import fds, frames
+
+
+def main(setup: dict[str, Any]) -> None:
+    """Run the base template until the gateway closes its socket."""
+    os.setsid()
+    life.arm(setup["life"])
+    life.shield()
+    _restore_file_limit(setup["nofile"])
+    control = socket.socket(fileno=setup["control"])
+    fds.send(control, frames.pack_json({"base": {"pid": os.getpid(), "version": sys.version.split()[0]}}))
+    Base(control, setup).run()
+
+
+def _restore_file_limit(soft: int) -> None:
+    # The gateway raised its own limit; programs that use select() or close every descriptor expect theirs.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard), hard))
+
+
+class Base:
+    """Takes the gateway's orders one at a time."""
+
+    def __init__(self, control: socket.socket, setup: dict[str, Any]) -> None:
+        self.control = control
+        self.setup = setup
+        self.forker = Forker(control)
+        self.orders: dict[int, dict[str, Any]] = {}
+
+    def run(self) -> None:
+        buffer = bytearray(fds.MAX_MESSAGE)
+        view = memoryview(buffer)
+        while True:
+            size, received = fds.receive(self.control, buffer)
+            if size == 0:
+                os._exit(0)
+            if buffer[0] == frames.START:
+                self._spawn(frames.unpack_start(view[:size]), received)
+            else:
+                self._order(frames.unpack_json(view[:size]), received)
+
+    def _order(self, message: dict[str, Any], received: list[int]) -> None:
+        operation = message["op"]
+        if operation == "load":
+            order = message["order"] | {"setup": self.setup}
+            if self.forker.fork(message["number"]):
+                self._become_template(order, received)
+        elif operation == "spawn":
+            self.orders[message["generation"]] = message["order"] | {"setup": self.setup}
+            if message["interface"] == "asgi":
+                # Once here, instead of in every spawned instance.
+                import snapfork.runner.processes.asgi_loop  # noqa: F401
+        elif operation == "forget":
+            self.orders.pop(message["generation"], None)
+        fds.close_all(received)
+
+    def _become_template(self, order: dict[str, Any], received: list[int]) -> None:
+        from snapfork.runner.processes import template
+
+        self.control.close()
+        template.main(order, received)
+        os._exit(0)
+
+    def _spawn(self, start: frames.StartFrame, received: list[int]) -> None:
+        if self.forker.fork(start.number):
+            from snapfork.runner.processes import instance
+
+            self.control.close()
+            instance.spawned(self.orders[start.generation], start, received)
+            os._exit(0)
+        fds.close_all(received)

@@ -1,0 +1,197 @@
+"""An instance, from its first instruction after the fork to its last."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from snapfork.runner.processes import afterfork, freeze, hooks, life, memory, stdio
+from snapfork.runner.processes.link import Link
+from snapfork.runner.wire import fds, frames, page
+
+if TYPE_CHECKING:
+    from snapfork.runner.processes.lifespan import Lifespan
+    from snapfork.runner.processes.load import Loaded
+    from snapfork.runner.processes.serving import Served
+
+PRE_STOP_S = 10.0
+"""How long pre_stop hooks may take together."""
+FAILED_START = 70
+"""Exit status of an instance whose start failed (EX_SOFTWARE of sysexits.h)."""
+
+
+@dataclass
+class Prepared:
+    """What a template holds ready for its instances.
+
+    lifespan: "template" (start-up has run), "instance" (runs in each), "off" or "none". term_handler: the
+    app's own SIGTERM handler. notes: findings that are told but do not forbid forking.
+    """
+
+    order: dict[str, Any]
+    loaded: Loaded
+    served: Served
+    term_handler: Callable[[int, FrameType | None], Any] | None = None
+    lifespan: str = "none"
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def forked(prepared: Prepared, start: frames.StartFrame, received: list[int]) -> None:
+    """Run as a fork of a template; does not return."""
+    try:
+        link = _connect(prepared.order, start, received)
+        freeze.thaw()
+        afterfork.repair(prepared.served.settings, prepared.loaded.hooks)
+        _serve(prepared, link, start, received)
+    except BaseException:  # whatever user code raised at its start
+        _give_up()
+    _leave(prepared, link)
+
+
+def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]) -> None:
+    """Run as a fork of the base: import and initialise the app here; does not return."""
+    from snapfork.runner.processes.load import LoadError, load
+    from snapfork.runner.processes.serving import make_served
+
+    try:
+        link = _connect(order, start, received)
+        for name, value in order["setup"]["threads"].items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        try:
+            loaded = load(order)
+        except LoadError as error:
+            failed = {"sentence": error.sentence, "traceback": error.traceback_text}
+            fds.send(link.sock, frames.pack_json({"failed": failed}))
+            os._exit(FAILED_START)
+        hooks.run_initializer(loaded.hooks)
+        prepared = Prepared(order, loaded, make_served(loaded, order))
+        if loaded.interface == "asgi":
+            prepared.lifespan = "off" if loaded.settings["lifespan"] == "off" else "instance"
+        life.shield()
+        hooks.run_after_fork(loaded.hooks)
+        _serve(prepared, link, start, received)
+    except BaseException:  # whatever user code raised at its start
+        _give_up()
+    _leave(prepared, link)
+
+
+def _connect(order: dict[str, Any], start: frames.StartFrame, received: list[int]) -> Link:
+    """Take the descriptors of a start order: control socket, page, log pipe."""
+    signal.set_wakeup_fd(-1)
+    life.arm(order["setup"]["life"])
+    board = page.Page(page.map_words(received[1], start.nslots))
+    stdio.install(received[2], board.log_drops)
+    os.close(received[1])
+    os.close(received[2])
+    return Link(socket.socket(fileno=received[0]), board, start.generation)
+
+
+def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: list[int]) -> None:
+    served = prepared.served
+    served.page = link.page
+    lifespan = _own_lifespan(prepared)
+    if start.trial:
+        _trial(prepared, link, lifespan, start.t0_ns)
+        return
+    first = link.accept(frames.unpack_loan(memoryview(start.loan)), received[3]) if start.loan else None
+    if served.settings["memory"]:
+        _limit_memory(served.settings["memory"])
+    if served.interface == "asgi":
+        from snapfork.runner.processes import asgi_loop
+
+        asgi_loop.run(served, link, first, lifespan)
+        return
+    link.ready()
+    if served.settings["concurrency"] == 1:
+        from snapfork.runner.processes import wsgi_loop
+
+        wsgi_loop.run(served, link, first)
+    else:
+        from snapfork.runner.processes import wsgi_threads
+
+        wsgi_threads.run(served, link, first)
+
+
+def _own_lifespan(prepared: Prepared) -> Lifespan | None:
+    if prepared.lifespan != "instance":
+        return None
+    from snapfork.runner.processes.lifespan import Lifespan
+
+    return Lifespan(prepared.loaded.app, prepared.served.state)
+
+
+def _trial(prepared: Prepared, link: Link, lifespan: Lifespan | None, t0_ns: int) -> None:
+    """Measure a start: milliseconds until ready, those of the first warm-up request, private memory."""
+    from snapfork.runner.processes import warmup
+
+    served = prepared.served
+    requests = served.settings["warmup"]
+    loop = None
+    if served.interface == "asgi":
+        import asyncio
+
+        from snapfork.runner.processes import asgi_loop
+
+        loop = asgi_loop.new_loop()
+        asyncio.set_event_loop(loop)
+        if lifespan is not None:
+            loop.run_until_complete(lifespan.startup())
+    ready_ms = (time.monotonic_ns() - t0_ns) / 1e6
+    request_ms = 0.0
+    if requests:
+        request_ms = warmup.warm_one(served, 0, requests[0], loop).ms
+    figures = {"ready_ms": ready_ms, "request_ms": request_ms, "private": memory.private_bytes()}
+    fds.send(link.sock, frames.pack_json({"trial": figures}))
+    if loop is not None and lifespan is not None:
+        loop.run_until_complete(lifespan.shutdown())
+
+
+def _limit_memory(limit: int) -> None:
+    # A backstop for one huge allocation between two samples; what the template holds already is on top.
+    with open("/proc/self/statm") as file:
+        data = int(file.read().split()[5]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = data + 2 * limit
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+
+
+def _give_up() -> None:
+    traceback.print_exc()
+    stdio.drain()
+    os._exit(FAILED_START)
+
+
+def _leave(prepared: Prepared, link: Link) -> None:
+    """Run pre_stop hooks within their time, say bye, and go without unwinding what the template made."""
+    signal.signal(signal.SIGALRM, _too_late)
+    signal.setitimer(signal.ITIMER_REAL, PRE_STOP_S)
+    try:
+        hooks.run_pre_stop(prepared.loaded.hooks)
+        if prepared.term_handler is not None:
+            prepared.term_handler(signal.SIGTERM, None)
+    except SystemExit:
+        pass  # what TERM handlers usually end with
+    except BaseException as error:
+        print(f"pre_stop failed: {type(error).__name__}: {error}", file=sys.stderr)
+        traceback.print_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    link.bye()
+    stdio.drain()
+    os._exit(0)
+
+
+def _too_late(_number: int, _frame: FrameType | None) -> None:
+    raise TimeoutError(f"pre_stop hooks took more than {PRE_STOP_S:g} s")

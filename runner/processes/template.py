@@ -1,0 +1,293 @@
+"""A template: import, initialise, warm up, quiesce, collect, audit, freeze; then fork instances on order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from snapfork.runner.processes import afterfork, audit, freeze, hooks, instance, life, memory, stdio, warmup
+from snapfork.runner.processes.forker import Forker
+from snapfork.runner.processes.instance import Prepared
+from snapfork.runner.processes.load import LoadError, load
+from snapfork.runner.processes.origins import Origins
+from snapfork.runner.processes.quiesce import quiesce
+from snapfork.runner.processes.serving import make_served
+from snapfork.runner.wire import fds, frames
+
+OOM_SCORE = 300  # before the gateway, after instances
+
+
+def main(order: dict[str, Any], received: list[int]) -> None:
+    """Become a template; `received` holds its control socket and the pipe for its output."""
+    control = socket.socket(fileno=received[0])
+    stdio.install(received[1])
+    os.close(received[1])
+    life.arm(order["setup"]["life"])
+    _prefer_for_oom_kill()
+    builder = Builder(order, control)
+    try:
+        prepared = builder.build()
+    except Failed as failure:
+        builder.tell({"failed": {"sentence": failure.sentence, "traceback": failure.traceback}})
+        prepared = None
+    if prepared is not None:
+        serve_orders(prepared, control)
+    stdio.drain()
+    os._exit(0)
+
+
+def _prefer_for_oom_kill() -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(OOM_SCORE))
+    except OSError:
+        pass  # forbidden here: the kernel's own choice stands
+
+
+class Failed(Exception):
+    """The template cannot come up: one sentence, and the user's traceback if there is one."""
+
+    def __init__(self, sentence: str, traceback: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.traceback = traceback
+
+
+class Builder:
+    """One walk through the stages, telling the gateway about each."""
+
+    def __init__(self, order: dict[str, Any], control: socket.socket) -> None:
+        self.order = order
+        self.control = control
+        self.origins = Origins()
+        self.auditor = audit.Audit(audit.baseline(), self.origins)
+        self.warmups: list[dict[str, Any]] = []
+
+    def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        fds.send(self.control, frames.pack_json(message), descriptors)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, str]]:
+        """Time one stage; the caller may set ["detail"]."""
+        about: dict[str, str] = {}
+        begun = time.perf_counter()
+        yield about
+        ms = round((time.perf_counter() - begun) * 1000, 3)
+        self.tell({"stage": {"name": name, "ms": ms, "detail": about.get("detail", "")}})
+
+    def build(self) -> Prepared | None:
+        """The finished template's contents, or None when this process is not the one to serve orders."""
+        self.origins.install()
+        with self.stage("import"):
+            try:
+                loaded = load(self.order)
+            except LoadError as error:
+                raise Failed(error.sentence, error.traceback_text) from None
+        self.auditor.check("import")
+        with self.stage("initialise"):
+            _run_user_code("the initializer hook", lambda: hooks.run_initializer(loaded.hooks))
+        self.auditor.check("initialise")
+        prepared = Prepared(self.order, loaded, make_served(loaded, self.order), _claim_signals())
+        wish = loaded.settings["lifespan"]
+        if loaded.interface == "wsgi" or wish == "off":
+            prepared.lifespan = "off" if loaded.interface == "asgi" else "none"
+            return self._finish(prepared, None)
+        if wish == "instance":
+            prepared.lifespan = "instance"
+            return self._finish(prepared, None)
+        return self._with_candidate(prepared)
+
+    # -- lifespan: a candidate runs start-up once -------------------------------------------------------
+
+    def _with_candidate(self, prepared: Prepared) -> Prepared | None:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(read)
+            life.arm(self.order["setup"]["life"])
+            return self._candidate(prepared, write)
+        os.close(write)
+        with open(read, "rb") as pipe:
+            verdict = pipe.read().decode()
+        if verdict in ("taken", "over"):
+            return None  # the candidate is the template now, or has told the gateway why there is none
+        os.waitpid(pid, 0)
+        if not verdict.startswith("dirty"):
+            raise Failed("the app's start-up code ended the process; look at its last output above")
+        prepared.lifespan = "instance"
+        prepared.notes = json.loads(verdict[5:])
+        return self._finish(prepared, None)
+
+    def _candidate(self, prepared: Prepared, verdict: int) -> Prepared | None:
+        from snapfork.runner.processes.lifespan import Lifespan, LifespanFailed
+        from snapfork.runner.processes.loops import TemplateLoop
+
+        self.auditor.own_fds.add(verdict)
+        loop = TemplateLoop()
+        lifespan = Lifespan(prepared.loaded.app, prepared.served.state)
+        try:
+            with self.stage("lifespan") as about:
+                self._run_on(loop, lifespan.startup())
+                about["detail"] = "" if lifespan.supported else lifespan.note
+        except LifespanFailed as failure:
+            os.write(verdict, b"over")
+            raise Failed(failure.sentence, failure.traceback) from None
+        self.auditor.own_fds |= loop.fds
+        self.auditor.loop = loop.loop
+        self.auditor.check("lifespan")
+        prepared.lifespan = "template" if lifespan.supported else "none"
+        lifespan.hold()
+        findings = self._warm_and_audit(prepared, loop)
+        from_startup = [one for one in findings if one.severity == "spawn" and one.stage == "lifespan"]
+        others = [one for one in findings if one.severity == "spawn" and one.stage != "lifespan"]
+        if from_startup and not any(one.request is None for one in others):
+            self._undo_startup(loop, lifespan)
+            notes = [one.as_dict() | {"severity": "note"} for one in from_startup]
+            os.write(verdict, b"dirty" + json.dumps(notes).encode())
+            stdio.drain()
+            os._exit(0)
+        loop.end()
+        self.auditor.loop = None
+        self.auditor.own_fds -= loop.fds
+        finished = self._conclude(prepared, findings, self_pid=True)
+        os.write(verdict, b"taken" if finished is not None else b"over")
+        os.close(verdict)
+        return finished
+
+    def _undo_startup(self, loop: Any, lifespan: Any) -> None:
+        try:
+            self._run_on(loop, lifespan.shutdown())
+        except Exception as error:  # user code; the instances will run it again and show it
+            self.tell({"stage": {"name": "shutdown", "ms": 0.0, "detail": f"failed: {error}"}})
+
+    def _run_on(self, loop: Any, coroutine: Any) -> Any:
+        return loop.run(coroutine)
+
+    # -- warm-up to freeze -------------------------------------------------------------------------------
+
+    def _finish(self, prepared: Prepared, loop: Any) -> Prepared | None:
+        if prepared.loaded.interface == "asgi" and loop is None and prepared.lifespan == "off":
+            from snapfork.runner.processes.loops import TemplateLoop
+
+            loop = TemplateLoop()
+            self.auditor.own_fds |= loop.fds
+            self.auditor.loop = loop.loop
+        findings = self._warm_and_audit(prepared, loop)
+        if loop is not None:
+            loop.end()
+        return self._conclude(prepared, findings, self_pid=False)
+
+    def _warm_and_audit(self, prepared: Prepared, loop: Any) -> list[audit.Finding]:
+        self._warm_up(prepared, loop)
+        with self.stage("quiesce") as about:
+            dropped = quiesce(loop.loop if loop is not None else None)
+            _run_user_code("a before_snapshot hook", lambda: hooks.run_before_snapshot(prepared.loaded.hooks))
+            about["detail"] = " ".join(dropped)
+        with self.stage("audit") as about:
+            findings = self.auditor.final()
+            about["detail"] = _count(findings)
+        return findings
+
+    def _warm_up(self, prepared: Prepared, loop: Any) -> None:
+        requests = prepared.served.settings["warmup"]
+        if prepared.lifespan == "instance":
+            with self.stage("warm up") as about:
+                about["detail"] = "skipped: start-up runs in each instance"
+            return
+        with self.stage("warm up") as about:
+            said = []
+            for index, request in enumerate(requests):
+                if index in self.order["skip_warmup"]:
+                    said.append(f"request {index} skipped")
+                    continue
+                result = warmup.warm_one(prepared.served, index, request, loop.loop if loop else None)
+                self.auditor.check("warm up", index)
+                self.warmups.append(result.as_dict())
+                said.append(f"{result.method} {result.path} -> {result.status or result.note}")
+            about["detail"] = ", ".join(said) or "none"
+
+    def _conclude(
+        self, prepared: Prepared, findings: list[audit.Finding], self_pid: bool
+    ) -> Prepared | None:
+        told = [*prepared.notes, *(one.as_dict() for one in findings)]
+        prepared.served.page = None
+        if audit.must_spawn(findings):
+            self._ready(prepared, "spawn", told, False)
+            return None
+        skip = audit.requests_to_skip(findings)
+        if skip:
+            self.tell({"dirtied": {"skip_warmup": [*self.order["skip_warmup"], *skip]}})
+            return None
+        with self.stage("freeze") as about:
+            afterfork.prepare(self.order["setup"]["threads"], self.origins.seeded)
+            self.origins.remove()
+            stats = freeze.freeze()
+            about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident, {stats['objects']} objects"
+        self._ready(prepared, "fork", told, self_pid)
+        return prepared
+
+    def _ready(self, prepared: Prepared, mode: str, findings: list[dict[str, Any]], self_pid: bool) -> None:
+        report = {
+            "pid": os.getpid(),
+            "interface": prepared.loaded.interface,
+            "settings": prepared.loaded.settings,
+            "target": prepared.loaded.target,
+            "mode": mode,
+            "lifespan": prepared.lifespan,
+            "findings": findings,
+            "warmup": self.warmups,
+            "rss": memory.rss_bytes(),
+        }
+        if self_pid and mode == "fork":
+            pidfd = os.pidfd_open(os.getpid())
+            self.tell({"ready": report}, (pidfd,))
+            os.close(pidfd)
+        else:
+            self.tell({"ready": report})
+
+
+def _count(findings: list[audit.Finding]) -> str:
+    bad = sum(1 for one in findings if one.severity == "spawn")
+    notes = len(findings) - bad
+    return f"{bad} against forking, {notes} notes" if findings else "clean"
+
+
+def _run_user_code(what: str, run: Any) -> None:
+    try:
+        run()
+    except BaseException as error:  # user code may raise anything, SystemExit included
+        import traceback
+
+        raise Failed(f"{what} failed: {type(error).__name__}: {error}", traceback.format_exc()) from None
+
+
+def _claim_signals() -> Any:
+    """Put our handlers back if user code has set its own; return its TERM handler, which pre_stop calls."""
+    theirs = signal.getsignal(signal.SIGTERM)
+    ours = life.handler()
+    life.shield()
+    return theirs if callable(theirs) and theirs is not ours else None
+
+
+def serve_orders(prepared: Prepared, control: socket.socket) -> None:
+    """Fork an instance for every START frame until told to exit."""
+    forker = Forker(control)
+    buffer = bytearray(fds.MAX_MESSAGE)
+    view = memoryview(buffer)
+    while True:
+        size, received = fds.receive(control, buffer)
+        if size == 0:
+            return
+        if buffer[0] != frames.START:
+            return  # "exit" is the only other order
+        start = frames.unpack_start(view[:size])
+        if forker.fork(start.number):
+            control.close()
+            instance.forked(prepared, start, received)
+        fds.close_all(received)
