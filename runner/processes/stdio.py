@@ -166,20 +166,19 @@ class FramedStream(io.TextIOBase):
         return len(text)
 
     def write_bytes(self, data: bytes) -> None:
-        """Emit the whole lines that `data` completes; keep the rest for this thread and request."""
+        """Emit what `data` completes; keep an unfinished line for this thread and request."""
         sink = self._sink
         with sink.lock:
             request_id = sink.current_id()
             key = (threading.get_ident(), request_id)
             if self._parts:
                 data = self._parts.pop(key, b"") + data
-            whole = 0 if _open_traceback(data) else data.rfind(b"\n") + 1
-            if len(data) - whole > RING:
-                whole = len(data)
-            if whole:
-                sink.emit(self._kind, request_id, data[:whole])
-            if whole < len(data):
-                self._parts[key] = data[whole:]
+            # print("a\nb") is two writes: until the last newline is there, what was said is not finished.
+            finished = data.endswith(b"\n") and not _open_traceback(data)
+            if finished or len(data) > RING:
+                sink.emit(self._kind, request_id, data)
+            else:
+                self._parts[key] = data
 
     def flush(self) -> None:
         sink = self._sink

@@ -1,0 +1,192 @@
+"""The instance's output: framed, attributed, whole, and never a reason to wait."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+from hypothesis import given
+from hypothesis import strategies as st
+from snapfork.runner.processes import stdio
+from snapfork.runner.services.frames import FrameParser, Unit
+
+HEAD = """
+import logging, os, subprocess, sys, threading, traceback
+from snapfork.runner.processes import stdio
+stdio.prepare()
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+from snapfork.runner.processes.serving import current_request_id as request
+stdio.install(PIPE)
+"""
+
+
+def output_of(body: str, *, read: bool = True) -> tuple[list[Unit], bytes]:
+    """Run `body` in a process whose output is installed in a pipe; its units and what reached the real stdout."""
+    reader, writer = os.pipe()
+    code = HEAD.replace("PIPE", str(writer)) + textwrap.dedent(body) + "\nstdio.drain(5)\nos._exit(0)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], pass_fds=(writer,), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    os.close(writer)
+    parser, units = FrameParser(), []
+    if not read:
+        process.wait(30)
+    while data := os.read(reader, 65536):
+        units += parser.feed(data)
+    units += parser.finish()
+    os.close(reader)
+    real, _ = process.communicate(timeout=30)
+    return units, real
+
+
+def texts(units: list[Unit]) -> list[tuple[str, str, str]]:
+    return [(unit.stream, unit.request_id, unit.text) for unit in units]
+
+
+def test_lines_carry_the_request_and_the_stream() -> None:
+    units, real = output_of("""
+        print("one", 1)
+        request.set("req-7")
+        print("two")
+        logging.info("three")
+        sys.stderr.write("four\\n")
+        print("five\\nsix")
+    """)
+    assert texts(units) == [
+        ("stdout", "-", "one 1"),
+        ("stdout", "req-7", "two"),
+        ("stderr", "req-7", "three"),
+        ("stderr", "req-7", "four"),
+        ("stdout", "req-7", "five\nsix"),
+    ]
+    assert real == b""
+
+
+def test_tracebacks_stay_whole_and_the_real_descriptors_lead_into_the_pipe() -> None:
+    units, _ = output_of("""
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            traceback.print_exc()
+            logging.exception("went wrong")
+        subprocess.run(["echo", "from a child"])
+        os.write(2, b"from C")
+    """)
+    first, second, child, raw = texts(units)
+    assert first[2].startswith("Traceback") and first[2].endswith("ZeroDivisionError: division by zero")
+    assert second[2].startswith("went wrong\nTraceback")
+    assert child == ("raw", "-", "from a child")
+    assert raw == ("raw", "-", "from C")
+
+
+def test_an_unfinished_line_comes_out_at_the_end_and_long_ones_in_one_piece() -> None:
+    units, _ = output_of("""
+        print("x" * 20000)
+        sys.stdout.write("no newline")
+    """)
+    assert [len(unit.text) for unit in units] == [20000, 10]
+
+
+def test_pieces_of_two_threads_do_not_mix() -> None:
+    units, _ = output_of("""
+        def talk(word):
+            for _ in range(200):
+                print(word, word, word)
+        threads = [threading.Thread(target=talk, args=(word,)) for word in ("ping", "pong")]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    """)
+    assert sorted(unit.text for unit in units) == ["ping ping ping"] * 200 + ["pong pong pong"] * 200
+
+
+def test_a_full_pipe_never_blocks_and_says_how_many_lines_were_dropped() -> None:
+    units, _ = output_of(
+        """
+        for number in range(40000):
+            print("line", number)
+        os._exit(0)
+        """,
+        read=False,
+    )
+    numbers = [int(unit.text.split()[1]) for unit in units if unit.text.startswith("line")]
+    assert numbers == list(range(len(numbers)))  # what the pipe held; the rest was never asked for
+
+
+def test_dropped_lines_are_announced_where_they_are_missing() -> None:
+    units, _ = output_of(
+        """
+        for number in range(40000):
+            print("line", number)
+        lost = stdio._sink.lost
+        os.set_blocking(PIPE, True)
+        stdio.drain(20)
+        print("lost", lost)
+        """.replace("PIPE", "1"),
+    )
+    kept = [unit for unit in units if unit.text.startswith("line ")]
+    lost = int(units[-1].text.split()[1])
+    assert sum(unit.dropped for unit in units) == lost
+    assert len(kept) + lost == 40000
+    for before, unit, after in zip(units, units[1:], units[2:], strict=False):
+        if unit.dropped and after.text.startswith("line"):
+            assert int(after.text.split()[1]) == int(before.text.split()[1]) + unit.dropped + 1
+
+
+def test_a_forked_child_does_not_repeat_its_parents_lines() -> None:
+    units, _ = output_of("""
+        sys.stdout.write("begun ")
+        pid = os.fork()
+        if not pid:
+            print("child")
+            stdio.drain()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("parent")
+    """)
+    assert [unit.text for unit in units] == ["begun ", "child", "parent"]
+
+
+def test_the_stream_is_a_good_text_stream() -> None:
+    units, _ = output_of("""
+        sys.stdout.buffer.write(b"bytes\\n")
+        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.writelines(["a\\n", "b\\n"])
+        print(sys.stdout.fileno(), sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.writable())
+        import io
+        wrapped = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
+        wrapped.write("wrapped\\n"); wrapped.flush()
+        print("\\udcff")
+    """)
+    assert [unit.text for unit in units] == [
+        "bytes", "a", "b", "1 False utf-8 True", "wrapped", "\\udcff",
+    ]  # fmt: skip
+
+
+payloads = st.lists(st.tuples(st.sampled_from("OE"), st.sampled_from(["-", "r1"]), st.binary(max_size=9000)))
+
+
+@given(payloads, st.lists(st.integers(1, 5000), min_size=1))
+def test_any_split_of_the_bytes_gives_the_same_units(
+    said: list[tuple[str, str, bytes]], sizes: list[int]
+) -> None:
+    stream = b"".join(frame for kind, ident, data in said for frame in stdio.frames(kind, ident, data))
+    parser, units, position = FrameParser(), [], 0
+    turn = 0
+    while position < len(stream):
+        size = sizes[turn % len(sizes)]
+        units += parser.feed(stream[position : position + size])
+        position, turn = position + size, turn + 1
+    units += parser.finish()
+    names = {"O": "stdout", "E": "stderr"}
+    expected = [(names[k], i, d.decode("utf-8", "backslashreplace").removesuffix("\n")) for k, i, d in said]
+    assert texts(units) == expected
+
+
+@given(st.binary(max_size=300))
+def test_raw_garbage_is_never_lost_or_fatal(data: bytes) -> None:
+    parser = FrameParser()
+    for byte in data:
+        parser.feed(bytes([byte]))
+    parser.finish()
