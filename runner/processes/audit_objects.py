@@ -52,9 +52,11 @@ def suspects() -> list[Any]:
 def judge(things: Iterable[Any], known: frozenset[int], own_loop: Any) -> list[Suspect]:
     """The suspects among `things` that are not in `known` (ids) and do not belong to `own_loop`."""
     loop_class = heap.known("asyncio.events", "AbstractEventLoop")
+    loops = sys.modules.get("snapfork.runner.processes.loops")  # only where there is an event loop
+    own = set() if loops is None else loops.own_executors()
     found: list[Suspect] = []
     for thing in things:
-        if id(thing) in known or thing is own_loop:
+        if id(thing) in known or id(thing) in own or thing is own_loop:
             continue
         if loop_class is not None and isinstance(thing, loop_class):
             suspect = _loop(thing)

@@ -12,7 +12,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import uvloop
+try:
+    import uvloop
+except ImportError:  # the app's interpreter has none that fits
+    uvloop = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
@@ -42,6 +45,11 @@ def open_descriptors() -> dict[int, str]:
     return found
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A fresh event loop: uvloop's, or asyncio's where there is none."""
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
+
+
 async def _nothing() -> None:
     return None
 
@@ -59,10 +67,15 @@ def rest_default_executor(loop: asyncio.AbstractEventLoop) -> None:
 _executors: dict[asyncio.AbstractEventLoop, ThreadPoolExecutor] = {}
 
 
+def own_executors() -> set[int]:
+    """The ids of the default executors made here: they are ended with their loops."""
+    return {id(executor) for executor in _executors.values()}
+
+
 class TemplateLoop:
     """An event loop with the descriptors it owns (`fds`), which an audit leaves out while it is open."""
 
-    def __init__(self, factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop) -> None:
+    def __init__(self, factory: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> None:
         before = open_descriptors()
         self.loop = factory()
         rest_default_executor(self.loop)
@@ -80,6 +93,7 @@ class TemplateLoop:
     def end(self) -> None:
         """Close the loop; tasks and generators on it stay suspended for ever."""
         rest_default_executor(self.loop)
+        _executors.pop(self.loop)
         hold(self.loop, *self.pending())
         self.loop.close()
         asyncio.set_event_loop(None)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snapfork.runner.processes import drop_clients, drop_databases, heap
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 _SETTLE_SECONDS = 1.0  # how long ending threads may take
 _STEADY_SECONDS = 0.05  # no thread ended for so long: the rest goes on

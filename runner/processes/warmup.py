@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import time
-from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from snapfork.runner.processes.serving import Served
 
 _STANDARD_HEADERS = {
