@@ -10,6 +10,7 @@ import typer
 
 from snapfork.runner import interpreter, runtime_dir
 from snapfork.runner.cli import checks, flags, listeners, targets
+from snapfork.runner.cli.overrides import function_overrides
 from snapfork.runner.console import Console
 from snapfork.runner.errors import UserError
 from snapfork.runner.serve_config import FunctionConfig, ServeConfig
@@ -182,14 +183,3 @@ def _forget(sock: socket.socket) -> None:
         probe.setblocking(False)
         if probe.connect_ex(path) != 0 and os.path.exists(path):
             os.unlink(path)
-
-
-def function_overrides(app_dir: str, name: str, typed: dict[str, Any]) -> dict[str, Any]:
-    """The settings of pyproject.toml with those of the command line on top. Raises UserError."""
-    from snapfork.adapter.settings import SettingError
-    from snapfork.runner import config
-
-    try:
-        return config.overrides(app_dir, name, typed)
-    except SettingError as error:
-        raise UserError(str(error)) from None

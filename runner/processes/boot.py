@@ -1,7 +1,8 @@
 """First code of a base template: run as a script by the app's own interpreter.
 
 Nothing of snapfork may be importable yet, so this file imports only the standard library and its sibling
-`borrow.py` by path. Argument: one JSON object, see `snapfork.runner.processes.base`.
+`borrow.py` by path. Argument: one JSON object, see `snapfork.runner.processes.base`
+(with an `order` in it: `examine`).
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ def main() -> None:
     if setup["borrow"]:
         _lend(setup["borrow"])
     sys.argv[1:] = []
-    from snapfork.runner.processes import base
+    if "order" in setup:
+        from snapfork.runner.processes import examine
 
-    base.main(setup)
+        examine.main(setup)
+    else:
+        from snapfork.runner.processes import base
+
+        base.main(setup)
 
 
 if __name__ == "__main__":

@@ -35,4 +35,5 @@ def start_watch(directories: list[str], out_fd: int, life_fd: int) -> subprocess
 
 def _exec(module: str, setup: dict[str, Any], keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", f"snapfork.runner.services.{module}", json.dumps(setup)]
-    return subprocess.Popen(command, pass_fds=keep, stdin=subprocess.DEVNULL, cwd="/")
+    # A session of its own: Ctrl-C in the terminal is for the gateway, from the first moment on.
+    return subprocess.Popen(command, pass_fds=keep, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True)

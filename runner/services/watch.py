@@ -1,4 +1,4 @@
-"""The file watcher of `--reload`: tells the gateway which files changed, a short quiet moment after they did."""
+"""The file watcher of `--reload`: tells the gateway which files changed, once they have come to rest."""
 
 from __future__ import annotations
 

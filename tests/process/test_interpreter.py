@@ -149,7 +149,7 @@ for name in ("starlette", "pytest", "rich"):
 def test_the_apps_own_packages_win_unless_they_are_too_old(tmp_path: Path) -> None:
     env = tmp_path / "env"
     venv.create(env, with_pip=False)
-    fake_package(env, "click", "7.0")
+    fake_package(env, "h11", "0.8.0")
     fake_package(env, "uvicorn", "0.20.0")
     fake_package(env, "snapfork", "0.0.1")
     chosen = interpreter.choose(str(tmp_path), str(env), silent)
@@ -157,11 +157,11 @@ def test_the_apps_own_packages_win_unless_they_are_too_old(tmp_path: Path) -> No
         chosen.path,
         chosen.borrow,
         """
-import click, uvicorn, snapfork.runner.http
-print(click.own, hasattr(uvicorn, "own"), hasattr(snapfork, "own"))
+import h11, uvicorn, snapfork.runner.http
+print(h11.own, hasattr(uvicorn, "own"), hasattr(snapfork, "own"))
 """,
     )
-    assert out == "7.0 False False"
+    assert out == "0.8.0 False False"
 
 
 def test_names_in_the_apps_directory_do_not_meet_the_lent_ones(tmp_path: Path, bare: Path) -> None:

@@ -1,0 +1,135 @@
+"""Running processes/examine.py for one function and collecting what it tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+
+from snapfork.runner.errors import UserError
+from snapfork.runner.gateway.bases import (
+    THREAD_VARIABLES,
+    exec_time_variables,
+    inherited_environment,
+    soft_file_limit,
+)
+from snapfork.runner.processes import boot
+from snapfork.runner.serve_config import FunctionConfig
+from snapfork.runner.wire import fds, frames
+
+
+@dataclass
+class Report:
+    """What an examination brought to light; JSON-able by as_dict."""
+
+    function: str
+    target: str
+    python: str
+    mode: str = ""
+    interface: str = ""
+    lifespan: str = ""
+    memory_bytes: int = 0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    skipped_warmup: list[int] = field(default_factory=list)
+    warmup: list[dict[str, Any]] = field(default_factory=list)
+    imports: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Broken(UserError):
+    """The app did not come up; with the traceback of its own code, if that is where it failed."""
+
+    def __init__(self, sentence: str, traceback: str | None) -> None:
+        super().__init__(sentence)
+        self.traceback = traceback
+
+
+def examine(config: FunctionConfig) -> Report:
+    """Build the function's template as `runner serve` would and report. Raises Broken and UserError."""
+    report = Report(config.name, config.target, config.interpreter.path)
+    skip: list[int] = []
+    while True:
+        end = _once(config, report, skip)
+        if "dirtied" not in end:
+            break
+        # As in serving: the template is built again without the warm-up requests that left something.
+        report.findings += [one for one in end["dirtied"]["findings"] if one.get("request") is not None]
+        skip = sorted(end["dirtied"]["skip_warmup"])
+        report.stages = []
+    if "failed" in end:
+        raise Broken(end["failed"]["sentence"], end["failed"].get("traceback"))
+    ready = end["ready"]
+    report.skipped_warmup = skip
+    report.mode, report.interface, report.lifespan = ready["mode"], ready["interface"], ready["lifespan"]
+    report.target, report.memory_bytes = ready["target"], ready["rss"]
+    report.findings += [*ready["findings"], *ready["noticed"]]
+    report.warmup, report.imports = ready["warmup"], ready["imports"]
+    return report
+
+
+def _once(config: FunctionConfig, report: Report, skip: list[int]) -> dict[str, Any]:
+    """One build: stages go into `report`; the message that ended it."""
+    ours, theirs = fds.pair()
+    life_read, life_write = os.pipe2(os.O_CLOEXEC)
+    environment = inherited_environment() | exec_time_variables(config.overrides.get("env") or {})
+    setup = {
+        "control": theirs.fileno(),
+        "life": life_read,
+        "borrow": config.interpreter.borrow,
+        "threads": {name: environment.get(name) for name in THREAD_VARIABLES},
+        "nofile": soft_file_limit(),
+        "access": 2,
+        "order": _order(config, skip),
+    }
+    process = subprocess.Popen(
+        [config.interpreter.path, "-P", boot.__file__, json.dumps(setup)],
+        pass_fds=(theirs.fileno(), life_read),
+        env=environment | dict.fromkeys(THREAD_VARIABLES, "1"),
+        stdin=subprocess.DEVNULL,
+    )
+    theirs.close()
+    os.close(life_read)
+    try:
+        return _listen(ours, report)
+    finally:
+        ours.close()
+        os.close(life_write)  # whatever the app left running ends here
+        process.wait()
+
+
+def _listen(sock: socket.socket, report: Report) -> dict[str, Any]:
+    buffer = bytearray(fds.MAX_MESSAGE)
+    view = memoryview(buffer)
+    while True:
+        size, received = fds.receive(sock, buffer)
+        fds.close_all(received)
+        if size == 0:
+            last = report.stages[-1]["name"] if report.stages else "start"
+            return {"failed": {"sentence": f"The process ended by itself after the stage '{last}'."}}
+        message: dict[str, Any] = frames.unpack_json(view[:size])
+        if "stage" in message:
+            report.stages.append(message["stage"])
+        elif message.keys() & {"ready", "failed", "dirtied"}:
+            return message
+
+
+def _order(config: FunctionConfig, skip: list[int]) -> dict[str, Any]:
+    routes = [{"host": host, "prefix": prefix, "function": config.name} for host, prefix in config.prefixes]
+    return {
+        "function": config.name,
+        "target": config.target,
+        "app_dir": config.app_dir,
+        "overrides": config.overrides,
+        "routes": routes,
+        "skip_warmup": skip,
+        "generation": 1,
+        "trusted_proxies": ["127.0.0.1", "::1", "unix"],
+        "access_log": "off",
+        "boot_id": "doctor00",
+    }
