@@ -1,0 +1,45 @@
+"""Error answers of the runner's own, the same from the gateway and from instances."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+
+
+def request_id_for(boot_id: str, loan_id: int, seq: int) -> str:
+    """The id of the request number `seq` of a connection, lent as `loan_id`, in the run `boot_id`.
+
+    A pure function, so that the gateway can name the request of an instance that has died.
+    """
+    return f"{boot_id}-{loan_id:x}-{seq:x}"
+
+
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    request_id: str,
+    *,
+    head: bool = False,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+    close: bool = True,
+) -> bytes:
+    """A whole response with the JSON body {"error": {"code", "message", "request_id"}}.
+
+    `head` leaves the body out (the request was HEAD); `extra` are further header lines.
+    """
+    error = {"code": code, "message": message, "request_id": request_id}
+    body = json.dumps({"error": error}).encode() + b"\n"
+    lines = [
+        b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
+        b"date: " + formatdate(usegmt=True).encode(),
+        b"server: snapfork",
+        b"content-type: application/json",
+        b"content-length: %d" % len(body),
+        b"x-request-id: " + request_id.encode("latin-1", "replace"),
+        *(name + b": " + value for name, value in extra),
+    ]
+    if close:
+        lines.append(b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head else body)

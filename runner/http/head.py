@@ -1,0 +1,213 @@
+"""One reading of a request head, shared by gateway and instances, so that both route by the same words.
+
+Tokenising is llhttp's; what llhttp lets pass and proxies disagree about (RFC 9112, sections 2.2, 3.2, 5 and
+6.3) is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+_BAD_LINE = re.compile(rb"[^\r]\n|\r[^\n]|\x00|\r\n[ \t]")
+_SPACE_BEFORE_COLON = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]*)(?::\d*)?")
+
+
+class BadHead(Exception):
+    """The head cannot be served: `status` is 400, 501 or 505, `message` one sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = {400: "bad_request", 501: "not_implemented", 505: "version_not_supported"}[status]
+        self.message = message
+
+
+def find_end(data: bytes | bytearray, start: int = 0) -> int:
+    """Index just after the blank line that ends a head, or -1; `start` says where to look from.
+
+    A blank line made of bare LFs counts too: `parse_head` refuses such a head, instead of waiting for more.
+    """
+    at = data.find(b"\r\n\r\n", start)
+    if at >= 0:
+        return at + 4
+    at = data.find(b"\n\n", start)
+    if at >= 0:
+        return at + 2
+    at = data.find(b"\n\r\n", start)
+    return at + 3 if at >= 0 else -1
+
+
+class Head:
+    """A request head, read.
+
+    raw_path and query are bytes of the target; path is raw_path percent-decoded, each byte one latin-1
+    character (as PEP 3333 has it). Header names are lower-case and in order. host is lower-case and without
+    a port, "" if there is none. size counts the bytes of the head with its blank line.
+    """
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expect",
+        "headers",
+        "host",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "raw_path",
+        "size",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    method: str
+    target: bytes
+    raw_path: bytes
+    query: bytes
+    path: str
+    version: tuple[int, int]
+    headers: list[tuple[bytes, bytes]]
+    host: str
+    content_length: int | None
+    chunked: bool
+    expect: bool
+    upgrade: bool
+    keep_alive: bool
+    size: int
+
+    def body_known(self) -> bool:
+        """True when the length of the body is known in advance (no body counts)."""
+        return not self.chunked
+
+
+class _Tokens:
+    """Callbacks of the tokeniser: the target and the headers."""
+
+    __slots__ = ("headers", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def parse_head(data: bytes) -> Head:
+    """Read `data`, which is exactly one head. Raises BadHead."""
+    line = _REQUEST_LINE.match(data)
+    if line is None:
+        raise BadHead(400, "the request line is malformed")
+    major, minor = int(line[3]), int(line[4])
+    if major != 1 or minor not in (0, 1):
+        raise BadHead(505, f"HTTP/{major}.{minor} is not spoken here; HTTP/1.1 is")
+    if _BAD_LINE.search(data) or _SPACE_BEFORE_COLON.search(data):
+        raise BadHead(400, "a line of the head is malformed")
+    method = line[1].decode("ascii")
+    if method == "CONNECT":
+        raise BadHead(501, "CONNECT is not served here")
+    tokens = _Tokens()
+    parser = httptools.HttpRequestParser(tokens)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # what follows the head is not given to this parser
+    except httptools.HttpParserError as error:
+        raise BadHead(400, f"the head is malformed ({error})") from None
+    head = Head()
+    head.method = method
+    head.version = (major, minor)
+    head.target = line[2]
+    head.headers = tokens.headers
+    head.size = len(data)
+    _read_headers(head)
+    _read_target(head)
+    return head
+
+
+def _read_headers(head: Head) -> None:
+    head.content_length = None
+    head.chunked = head.expect = head.upgrade = False
+    head.keep_alive = head.version == (1, 1)
+    head.host = ""
+    hosts = 0
+    for name, value in head.headers:
+        if name == b"host":
+            hosts += 1
+            head.host = _host(value)
+        elif name == b"content-length":
+            if head.content_length is not None or not value.isdigit() or len(value) > 18:
+                raise BadHead(400, "Content-Length must be one number")
+            head.content_length = int(value)
+        elif name == b"transfer-encoding":
+            _read_coding(head, value)
+        elif name == b"connection":
+            _read_connection(head, value)
+        elif name == b"expect":
+            head.expect = value.lower() == b"100-continue" and head.version == (1, 1)
+    if head.chunked and head.content_length is not None:
+        raise BadHead(400, "Transfer-Encoding and Content-Length together are ambiguous")
+    if hosts > 1:
+        raise BadHead(400, "more than one Host header")
+    if hosts == 0 and head.version == (1, 1):
+        raise BadHead(400, "HTTP/1.1 needs a Host header")
+    head.upgrade = head.upgrade and any(name == b"upgrade" for name, _ in head.headers)
+
+
+def _read_coding(head: Head, value: bytes) -> None:
+    if head.version == (1, 0):
+        raise BadHead(400, "Transfer-Encoding does not exist in HTTP/1.0")
+    if head.chunked:
+        raise BadHead(400, "Transfer-Encoding is given twice")
+    if value.strip().lower() != b"chunked":
+        raise BadHead(501, "the only transfer coding served here is chunked")
+    head.chunked = True
+
+
+def _read_connection(head: Head, value: bytes) -> None:
+    for token in value.lower().split(b","):
+        word = token.strip()
+        if word == b"close":
+            head.keep_alive = False
+        elif word == b"keep-alive" and head.version == (1, 0):
+            head.keep_alive = True
+        elif word == b"upgrade":
+            head.upgrade = True
+
+
+def _host(value: bytes) -> str:
+    match = _HOST.fullmatch(value)
+    if match is None:
+        raise BadHead(400, "the Host header is malformed")
+    return match[1].decode("ascii").lower()
+
+
+def _read_target(head: Head) -> None:
+    target = head.target
+    if target[:1] != b"/":
+        absolute = _AUTHORITY.match(target)
+        if absolute is not None:
+            # RFC 9112, 3.2.2: the authority of an absolute target wins over the Host header.
+            head.host = _host(absolute[1].rpartition(b"@")[2])
+            target = target[absolute.end() :]
+            if target[:1] != b"/":
+                target = b"/" + target
+        elif target == b"*" and head.method == "OPTIONS":
+            pass
+        else:
+            raise BadHead(400, "the request target is malformed")
+    target = target.partition(b"#")[0]
+    head.raw_path, _, head.query = target.partition(b"?")
+    raw = head.raw_path
+    head.path = (unquote_to_bytes(raw) if b"%" in raw else raw).decode("latin-1")

@@ -1,0 +1,130 @@
+"""One line per request, written by the process that served it: one write(2) each, never waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snapfork.runner.http.head import Head
+
+MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
+_ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), 127, *range(128, 160)]} | {34: '\\"', 92: "\\\\"}
+
+
+class AccessLog:
+    """Writes access lines to `fd` as "text" or "json"; mode "off" writes nothing.
+
+    A line that a full pipe does not take is dropped and counted; the next line that gets through says so.
+    """
+
+    __slots__ = ("_poll", "_second", "_stamp", "dropped", "fd", "function", "mode")
+
+    def __init__(self, fd: int = -1, mode: str = "off", function: str = "-") -> None:
+        self.fd = fd
+        self.mode = mode
+        self.function = function
+        self.dropped = 0
+        self._second = -1
+        self._stamp = ""
+        self._poll: select.poll | None = None
+
+    def line(
+        self,
+        client: tuple[str, int] | None,
+        head: Head | None,
+        status: int,
+        size: int,
+        duration_ns: int,
+        request_id: str,
+        start: str = "",
+    ) -> None:
+        """Write one line: peer, request line, status, body bytes, duration, start kind if it caused one."""
+        if self.mode == "off":
+            return
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.fd, select.POLLOUT)
+        ready = self._poll.poll(0)
+        if ready and not ready[0][1] & select.POLLOUT:
+            return  # the reader is gone
+        if not ready:
+            self.dropped += 1
+            return
+        text = self._json if self.mode == "json" else self._text
+        line = text(client, head, status, size, duration_ns, request_id, start)
+        if self.dropped:
+            line = f"[{self.dropped} access lines dropped: the output was not read fast enough]\n" + line
+            self.dropped = 0
+        data = line.encode("utf-8", "backslashreplace")
+        if len(data) > MAX_LINE:
+            data = data[: MAX_LINE - 5] + b" ...\n"
+        try:
+            os.write(self.fd, data)
+        except BlockingIOError:
+            self.dropped += 1
+        except OSError:
+            self.mode = "off"  # the output is closed for good
+
+    def _text(
+        self,
+        client: tuple[str, int] | None,
+        head: Head | None,
+        status: int,
+        size: int,
+        duration_ns: int,
+        request_id: str,
+        start: str,
+    ) -> str:
+        peer = client[0] if client else "unix"
+        kind = f" {start}" if start else ""
+        request = _request_line(head).translate(_ESCAPED)
+        return (
+            f"{self._now()} {self.function} {peer.translate(_ESCAPED)} "
+            f'"{request}" {status} {size} {duration_ns / 1e6:.1f}ms{kind} '
+            f"{request_id.translate(_ESCAPED)}\n"
+        )
+
+    def _json(
+        self,
+        client: tuple[str, int] | None,
+        head: Head | None,
+        status: int,
+        size: int,
+        duration_ns: int,
+        request_id: str,
+        start: str,
+    ) -> str:
+        entry = {
+            "time": self._now(),
+            "event": "request",
+            "function": self.function,
+            "client": client[0] if client else None,
+            "method": head.method if head else None,
+            "target": head.target.decode("latin-1")[:2048] if head else None,
+            "version": f"{head.version[0]}.{head.version[1]}" if head else None,
+            "status": status,
+            "bytes": size,
+            "ms": round(duration_ns / 1e6, 3),
+            "request_id": request_id[:128],
+        }
+        if start:
+            entry["start"] = start
+        return json.dumps(entry) + "\n"
+
+    def _now(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+        return f"{self._stamp}.{int((now - second) * 1000):03d}"
+
+
+def _request_line(head: Head | None) -> str:
+    if head is None:
+        return "-"
+    return f"{head.method} {head.target.decode('latin-1')} HTTP/{head.version[0]}.{head.version[1]}"

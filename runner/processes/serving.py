@@ -1,0 +1,86 @@
+"""What a process that serves requests knows about its function."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from snapfork.runner.http.answers import request_id_for
+from snapfork.runner.http.forwarded import Trusted
+from snapfork.runner.http.routes import Routes
+from snapfork.runner.processes.access import AccessLog
+
+if TYPE_CHECKING:
+    from snapfork.runner.processes.link import Loan
+    from snapfork.runner.processes.load import Loaded
+    from snapfork.runner.wire.page import Page
+
+current_request_id: ContextVar[str] = ContextVar("snapfork_request_id", default="-")
+"""The id of the request whose code is running; "-" outside of any."""
+
+
+class Served:
+    """One function as its instances serve it.
+
+    interface: "wsgi" or "asgi". settings: all resolved settings. routes: the listener's whole table; `sole`
+    says that this function has every host and path of it. state: what an ASGI lifespan filled.
+    """
+
+    __slots__ = (
+        "access",
+        "app",
+        "boot_id",
+        "function",
+        "interface",
+        "page",
+        "routes",
+        "settings",
+        "sole",
+        "state",
+        "trusted",
+    )
+
+    def __init__(
+        self,
+        app: Any,
+        interface: str,
+        settings: dict[str, Any],
+        function: str,
+        routes: Routes,
+        trusted: Trusted,
+        access: AccessLog,
+        boot_id: str,
+        page: Page | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.app = app
+        self.interface = interface
+        self.settings = settings
+        self.function = function
+        self.routes = routes
+        self.sole = routes.sole
+        self.trusted = trusted
+        self.access = access
+        self.boot_id = boot_id
+        self.page = page
+        self.state = {} if state is None else state
+
+
+def request_id(served: Served, loan: Loan) -> str:
+    """The id of the request that `loan` is about to serve (`loan.requests` have been served before it)."""
+    return request_id_for(served.boot_id, loan.id, loan.seq + loan.requests)
+
+
+def make_served(loaded: Loaded, order: dict[str, Any]) -> Served:
+    """What a template's or spawned instance's order says about the app that it has loaded."""
+    name = order["function"]
+    return Served(
+        app=loaded.app,
+        interface=loaded.interface,
+        settings=loaded.settings,
+        function=name,
+        routes=Routes(order["routes"]),
+        trusted=Trusted(order["trusted_proxies"]),
+        access=AccessLog(order["setup"]["access"], order["access_log"], name),
+        boot_id=order["boot_id"],
+    )
