@@ -12,12 +12,12 @@ from snapfork.adapter import settings
 from snapfork.runner.errors import UserError
 
 LISTS = {"warmup", "env"}
-PANEL = "Settings (also in @serverless(...) and [tool.snapfork]; the command line wins)"
+PANEL = "Settings (also in @serverless(...) and \\[tool.snapfork]; the command line wins)"
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Replace `command`'s last parameter, `**flags`, by an option for each setting."""
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)
     fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     extra = [_parameter(setting) for setting in settings.SETTINGS]
     command.__signature__ = signature.replace(parameters=fixed + extra)  # type: ignore[attr-defined]

@@ -111,7 +111,7 @@ def serve(
 
       runner serve shop:app --mount /blog=blog:application --mount api.example.com=api:app
 
-      runner serve                     beside a manage.py: that Django project
+      runner serve   (beside a manage.py: that Django project)
     """
     if certfile or keyfile:
         raise UserError(*TLS)
