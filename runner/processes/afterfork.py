@@ -1,7 +1,8 @@
 """What a fresh child must mend before its first request, in order.
 
 `prepare` runs in the template, once, and decides which repairs this app needs; `repair` runs in every child
-and only carries them out, since each fork pays for it. Not here, because nothing is needed: connection pools
+and only carries them out, since each fork pays for it. What the template can mend for all of its children is
+mended in `prepare`: numbers of BLAS threads, variables. Not here, because nothing is needed: connection pools
 (dropped in the template, see `quiesce`), OpenSSL's and the kernel's random numbers and `uuid` (each notices a
 fork by itself), the generator behind `random` and the locks of `logging` and `threading` (CPython's own fork
 hooks), event loops (ended in the template).
@@ -9,9 +10,9 @@ hooks), event loops (ended in the template).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`
 import atexit
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,11 +32,6 @@ def prepare(
     """
     _repairs.clear()
     said: list[str] = []
-    if saved_threads:
-        _repairs.append(_environment(dict(saved_threads)))
-        for library, number, limit in blas.limiters(saved_threads):
-            _repairs.append(limit)
-            said.append(f"{library} will use {number} thread{'s' * (number != 1)} in each instance.")
     generators = _unseeded(seeded or {})
     if generators:
         _repairs.append(_reseed(generators))
@@ -44,13 +40,16 @@ def prepare(
     if numpy_random is not None:
         _repairs.append(_reseed_numpy(numpy_random.seed))
         said.append("numpy.random will be reseeded in each instance.")
+    if saved_threads:
+        said += blas.restore(saved_threads)
+        _restore_environment(saved_threads)
     return said
 
 
 def repair(settings: Mapping[str, Any], hooks: Any) -> None:
     """Mend this child, then run its after_fork hooks. Raises what a hook raises."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # `signal` spends 30 page copies on its enumerations
+    _signal.set_wakeup_fd(-1)
     # Instances leave by os._exit; what was registered in the template must not run in a child that does not.
     atexit._clear()
     for mend in _repairs:
@@ -61,15 +60,13 @@ def repair(settings: Mapping[str, Any], hooks: Any) -> None:
         run_after_fork(hooks)
 
 
-def _environment(saved: dict[str, str | None]) -> Callable[[], None]:
-    def restore() -> None:
-        for name, value in saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-    return restore
+def _restore_environment(saved: Mapping[str, str | None]) -> None:
+    # Already in the template: these variables act when a library is loaded, which is over here.
+    for name, value in saved.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _unseeded(seeded: Mapping[int, str]) -> list[Any]:

@@ -1,14 +1,15 @@
 """Thread numbers of BLAS and OpenMP libraries that a template was held to one thread of.
 
-A team of threads made before a fork makes a child hang; so templates start with one thread, and each child
-sets the user's number with the libraries' own functions.
+A team of OpenMP threads made before a fork makes the child hang; so user code runs with one thread in the
+template, and at its end the user's number is set with the libraries' own functions.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 # File name, functions that set the number (the first present wins), variables that held the user's number.
@@ -24,20 +25,35 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-def limiters(saved: Mapping[str, str | None]) -> list[tuple[str, int, Callable[[], object]]]:
-    """For each such library loaded now: its file name, the user's number and the call that sets it.
+def restore(saved: Mapping[str, str | None]) -> list[str]:
+    """Give each such library loaded now the user's number, in the template; returns a sentence for each.
 
-    `saved` holds the user's values of the variables; unset or not a number means all cores.
+    `saved` holds the user's values of the variables; unset or not a number means all cores. The children
+    inherit the number and make their threads when they first need them.
     """
-    found: list[tuple[str, int, Callable[[], object]]] = []
+    said: list[str] = []
     for path in _mapped_libraries():
         for pattern, functions, variables in _LIBRARIES:
-            if pattern.match(os.path.basename(path)):
-                number = _number(saved, variables)
+            number = _number(saved, variables)
+            if number > 1 and pattern.match(os.path.basename(path)):
                 setter = _setter(path, functions)
-                if setter is not None and number > 1:
-                    found.append((os.path.basename(path), number, _call(setter, number)))
-    return found
+                if setter is not None:
+                    setter(number)
+                    said.append(f"{os.path.basename(path)} may use {number} threads in each instance.")
+    if said:
+        _shed_threads()
+    return said
+
+
+def _shed_threads() -> None:
+    # OpenBLAS makes its threads as soon as it is told the number, and they spin. Its fork handler ends them
+    # in the parent for good, and a child makes its own on first use: so fork once, for nothing.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point
+        pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _mapped_libraries() -> list[str]:
@@ -64,7 +80,3 @@ def _setter(path: str, functions: tuple[str, ...]) -> Any:
             function.argtypes, function.restype = [ctypes.c_int], None
             return function
     return None
-
-
-def _call(function: Any, number: int) -> Callable[[], object]:
-    return lambda: function(number)

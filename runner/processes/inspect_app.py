@@ -94,6 +94,13 @@ class Inspector:
             *self._kept_state(),
         ]
 
+    def report(self) -> dict[str, Any]:
+        """JSON-able: {"findings": [...], "imports": [{"package", "ms", "mb"}]}."""
+        return {
+            "findings": [finding.as_dict() for finding in self.findings()],
+            "imports": self.imports.slowest(),
+        }
+
     def _watch(self, owner: Any, name: str) -> None:
         original = getattr(owner, name)
 

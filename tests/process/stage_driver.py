@@ -57,7 +57,9 @@ def _child(module: Any, number: int) -> dict[str, Any]:
     with open(read_end, "rb") as file:
         text = file.read()
     os.waitpid(pid, 0)
-    return json.loads(text)
+    answer = json.loads(text)
+    assert isinstance(answer, dict)
+    return answer
 
 
 def main(path: str, children: int) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def main(path: str, children: int) -> dict[str, Any]:
     if hasattr(module, "request"):
         said["request"] = _call(module.request, template and template.loop)
         said["warm-up"] = [finding.as_dict() for finding in audits.check("warm-up", 0)]
-    said["dropped"] = quiesce(template and template.loop)
+    said["dropped"] = quiesce(template.loop if template else None)
     findings = audits.final()
     if template is not None:
         said["open"] = [finding.as_dict() for finding in findings]
@@ -95,6 +97,7 @@ def main(path: str, children: int) -> dict[str, Any]:
     said["skip"] = audit.requests_to_skip(findings)
     recorders.remove()
     said["repairs"] = afterfork.prepare(getattr(module, "saved_threads", None), recorders.seeded)
+    said["threads"] = len(os.listdir("/proc/self/task"))
     said["freeze"] = freeze.freeze()
     said["children"] = [_child(module, number) for number in range(children)]
     return said

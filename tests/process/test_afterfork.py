@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.process.stages import results, take_through
+from stages import results, take_through
 
 
 def test_children_draw_different_random_numbers_unless_the_app_seeded_them(tmp_path: Path) -> None:
@@ -64,6 +63,7 @@ def test_blas_gets_the_number_of_threads_that_the_user_wanted(tmp_path: Path) ->
     )
     assert said["findings"] == []
     assert set(said["request"][0]) == {1}
+    assert said["threads"] == 1 and len(said["repairs"]) >= 2
     for numbers, variables, product in results(said):
         assert set(numbers) == {3} and variables == ["3", None] and product == 300.0
 

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from snapfork.runner.processes import descriptors
 from snapfork.runner.processes.audit import Finding, must_spawn, requests_to_skip
-
-from tests.process.stages import kinds, take_through
+from stages import kinds, take_through
 
 
 def only(said: dict[str, Any]) -> dict[str, Any]:

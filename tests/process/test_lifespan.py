@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from snapfork.runner.processes.lifespan import Lifespan, LifespanFailed
+from stages import results, take_through
 from starlette.applications import Starlette
-
-from tests.process.stages import results, take_through
 
 
 async def raises_at_once(scope: Any, receive: Any, send: Any) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from backing import http_url, postgres_port, redis_port  # noqa: F401
+from stages import kinds, results, take_through
 
-from tests.process.backing import http_url, postgres_port, redis_port  # noqa: F401
-from tests.process.stages import kinds, results, take_through
 
-
-def assert_own_connections(said: dict, template: int) -> None:
+def assert_own_connections(said: dict[str, Any], template: object) -> None:
     """Each child returned another connection's identity than its sibling and than the template."""
     assert not kinds(said), said["findings"]
     seen = results(said)
