@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backing import http_url, postgres_port, redis_port  # noqa: F401
 from stages import kinds, results, take_through
 
 
@@ -20,7 +19,7 @@ def assert_own_connections(said: dict[str, Any], template: object) -> None:
 def test_flask_sqlalchemy_and_redis_made_at_import(
     tmp_path: Path,
     postgres_port: int,
-    redis_port: int,  # noqa: F811
+    redis_port: int,
 ) -> None:
     said = take_through(
         tmp_path,
@@ -54,7 +53,7 @@ def test_flask_sqlalchemy_and_redis_made_at_import(
     assert any(line.startswith("redis:") for line in said["dropped"])
 
 
-def test_django_on_postgresql_with_kept_connections(tmp_path: Path, postgres_port: int) -> None:  # noqa: F811
+def test_django_on_postgresql_with_kept_connections(tmp_path: Path, postgres_port: int) -> None:
     said = take_through(
         tmp_path,
         """
@@ -132,7 +131,7 @@ def test_fastapi_with_httpx_and_an_async_engine_in_its_lifespan(
     tmp_path: Path,
     postgres_port: int,
     http_url: str,
-    driver: str,  # noqa: F811
+    driver: str,
 ) -> None:
     said = take_through(
         tmp_path,
@@ -152,7 +151,7 @@ def test_fastapi_with_httpx_and_an_async_engine_in_its_lifespan(
 
 def test_the_threads_of_aiosqlite_end_with_their_connections(
     tmp_path: Path,
-    http_url: str,  # noqa: F811
+    http_url: str,
 ) -> None:
     database = f"sqlite+aiosqlite:///{tmp_path}/shop.db"
     said = take_through(tmp_path, FASTAPI, DATABASE=database, URL=http_url, QUERY="select 42")
@@ -161,7 +160,7 @@ def test_the_threads_of_aiosqlite_end_with_their_connections(
     assert any(finding["kind"] == "thread" for finding in said["warm-up"])
 
 
-def test_redis_asyncio_made_at_import(tmp_path: Path, redis_port: int) -> None:  # noqa: F811
+def test_redis_asyncio_made_at_import(tmp_path: Path, redis_port: int) -> None:
     said = take_through(
         tmp_path,
         """
@@ -178,7 +177,7 @@ def test_redis_asyncio_made_at_import(tmp_path: Path, redis_port: int) -> None: 
     assert_own_connections(said, said["request"])
 
 
-def test_http_clients_of_every_kind(tmp_path: Path, http_url: str) -> None:  # noqa: F811
+def test_http_clients_of_every_kind(tmp_path: Path, http_url: str) -> None:
     pytest.importorskip("requests")
     said = take_through(
         tmp_path,
@@ -220,7 +219,7 @@ def test_an_in_memory_sqlite_database_keeps_its_rows(tmp_path: Path) -> None:
     assert not kinds(said) and results(said) == [7, 7]
 
 
-def test_psycopg2_pool(tmp_path: Path, postgres_port: int) -> None:  # noqa: F811
+def test_psycopg2_pool(tmp_path: Path, postgres_port: int) -> None:
     pytest.importorskip("psycopg2")
     said = take_through(
         tmp_path,
@@ -247,7 +246,7 @@ def test_psycopg2_pool(tmp_path: Path, postgres_port: int) -> None:  # noqa: F81
 
 def test_a_psycopg_pool_with_threads_is_named_with_its_cure(
     tmp_path: Path,
-    postgres_port: int,  # noqa: F811
+    postgres_port: int,
 ) -> None:
     pytest.importorskip("psycopg_pool")
     said = take_through(
