@@ -91,6 +91,9 @@ def render(report: Report) -> None:
         f"{report.interface.upper()}{lifespan}, {size_text(report.memory_bytes)}, {escape(report.python)}"
     )
     out.print(" · ".join(f"{stage['name']} {ms_text(stage['ms'])}" for stage in report.stages))
+    for one in report.warmup:
+        said = one.get("status") or one.get("note") or "no answer"
+        out.print(escape(f"warm-up {one['method']} {one['path']} -> {said}"))
     for severity, title in TITLES.items():
         _findings(out, title, [one for one in report.findings if one["severity"] == severity])
     if report.skipped_warmup:

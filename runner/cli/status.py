@@ -35,7 +35,7 @@ def status(
         return
     from rich.console import Console
 
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)
     out.print(
         f"[bold]runner {answer['pid']}[/bold]  up {duration_text(answer.get('uptime_s', 0))}  "
         f"{' '.join(answer.get('listeners', []))}"

@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from snapfork.runner.services import guard
 from snapfork.runner.services.link import GatewayError, GatewayLink, GatewayTimeout
 
-RELOAD_TIMEOUT = 300.0  # seconds: a template may load a model
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -90,12 +89,12 @@ class ControlApi:
         return JSONResponse({"status": "ok"})
 
     async def reload(self, request: Request) -> Response:
-        """Build new templates and swap to those that come up; `?function=NAME` for one function."""
+        """Begin to build new templates, to swap to those that come up; `?function=NAME` for one function."""
         self._owner_only(request)
         arguments: dict[str, Any] = {}
         if "function" in request.query_params:
             arguments["function"] = request.query_params["function"]
-        return JSONResponse({"reloaded": await self.link.ask("reload", RELOAD_TIMEOUT, **arguments)})
+        return JSONResponse(await self.link.ask("reload", **arguments), 202)
 
     async def stop(self, request: Request) -> Response:
         """A graceful stop, as by SIGTERM."""
@@ -119,7 +118,8 @@ def _failure(function: dict[str, Any]) -> str | None:
     """Why a function cannot answer now, or None: instances go on while a template is rebuilt."""
     template = function.get("template") or {}
     alive = any(instance["state"] in ("spare", "idle", "busy") for instance in function.get("instances", []))
-    if template.get("state") == "ready" or alive:
+    spawned = function.get("mode") == "spawn" and not template.get("error")  # it needs no living template
+    if template.get("state") == "ready" or alive or spawned:
         return None
     return str(template.get("error") or f"its template is {template.get('state', 'missing')}")
 

@@ -47,7 +47,7 @@ class Gateway:
         self.asked: list[dict[str, Any]] = []
         self.answers: dict[str, dict[str, Any]] = {
             "status": {"ok": True, "result": STATUS},
-            "reload": {"ok": True, "result": ["shop"]},
+            "reload": {"ok": True, "result": {"reloading": ["shop"]}},
             "stop": {"ok": True, "result": None},
         }
         self.file = self.ours.makefile("rb")
@@ -108,7 +108,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def gateway(shared: Gateway) -> Gateway:
     shared.asked.clear()
     shared.answers["status"] = {"ok": True, "result": STATUS}
-    shared.answers["reload"] = {"ok": True, "result": ["shop"]}
+    shared.answers["reload"] = {"ok": True, "result": {"reloading": ["shop"]}}
     return shared
 
 
@@ -187,7 +187,7 @@ def test_orders_need_the_unix_socket_or_the_token(gateway: Gateway) -> None:
     token_file = Path(gateway.ready["control_uds"]).parent / "token"
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
     allowed = {"Authorization": f"Bearer {token_file.read_text()}"}
-    assert gateway.call("POST", "/reload?function=shop", allowed) == (200, {"reloaded": ["shop"]})
+    assert gateway.call("POST", "/reload?function=shop", allowed) == (202, {"reloading": ["shop"]})
     assert gateway.call("POST", "/stop", unix=True) == (202, {"stopping": True})
     assert [(m["op"], m.get("function")) for m in gateway.asked] == [("reload", "shop"), ("stop", None)]
 
