@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.http.answers import error_response
@@ -59,6 +58,7 @@ class Exchange(RequestResponseCycle):
         self.task: asyncio.Task[None] | None = None
         self._delivered = False
         self._logged = False
+        self._start_kind = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
         self._until_close = False
         super().__init__(
             scope=scope,  # type: ignore[arg-type]
@@ -76,10 +76,9 @@ class Exchange(RequestResponseCycle):
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
         headers = [*self.host.standard_headers(), (b"x-request-id", self.request_id.encode("latin-1"))]
-        loan = self.conn.loan
-        if loan.start != WARM and not loan.requests:
-            milliseconds = (self.started_ns - loan.t0_ns) / 1e6
-            value = f'start;desc="{START_NAMES[loan.start]}";dur={milliseconds:.2f}'
+        if self._start_kind:
+            milliseconds = (self.started_ns - self.conn.loan.t0_ns) / 1e6
+            value = f'start;desc="{self._start_kind}";dur={milliseconds:.2f}'
             headers.append((b"server-timing", value.encode()))
         return headers
 
@@ -198,7 +197,8 @@ class Exchange(RequestResponseCycle):
         elif message["type"] == "http.response.body":
             self.sent += len(message.get("body", b""))
             if self._until_close and not message.get("more_body", False):
-                await super().send({**message, "more_body": True})
+                more: Any = {**message, "more_body": True}
+                await super().send(more)
                 self.expected_content_length = 0
                 message = {"type": "http.response.body", "body": b""}
         await super().send(message)
@@ -227,6 +227,8 @@ class Exchange(RequestResponseCycle):
         except Exception:
             if wire.release():  # refused before a byte was written: an error page can still be sent
                 self.response_started = False
+                self.chunked_encoding = None
+                self.expected_content_length = 0
             raise
         self.host.loop.call_soon(wire.flush)
 
@@ -250,7 +252,7 @@ class Exchange(RequestResponseCycle):
 
     def _log(self, status: int) -> None:
         self._logged = True
-        now = self.ended_ns or time.monotonic_ns()
-        self.host.access_line(self.conn, self.head, status, self.sent, now - self.started_ns, self.request_id)
-
-
+        duration = (self.ended_ns or time.monotonic_ns()) - self.started_ns
+        self.host.access.line(
+            self.scope["client"], self.head, status, self.sent, duration, self.request_id, self._start_kind
+        )

@@ -17,7 +17,6 @@ from snapfork.runner.processes.asgi_uvicorn import ServerState, websocket_config
 from snapfork.runner.processes.link import END, KEEP, Link, Loan
 
 if TYPE_CHECKING:
-    from snapfork.runner.http.head import Head
     from snapfork.runner.processes.serving import Served
 
 TICK = 0.1
@@ -57,6 +56,7 @@ class Host:
         self.link = link
         self.loop = loop
         self.app = served.app
+        self.access = served.access
         self.on_quiet = on_quiet
         self.page = link.page
         self.head_size: int = settings["head_size"]
@@ -168,11 +168,6 @@ class Host:
             self._date_until = int(now) + 1.0
             self._standard = [(b"date", formatdate(now, usegmt=True).encode()), (b"server", b"snapfork")]
         return self._standard
-
-    def access_line(
-        self, conn: Connection, head: Head, status: int, sent: int, duration_ns: int, request_id: str
-    ) -> None:
-        self.served.access.line(conn.client, head, status, sent, duration_ns, request_id)
 
     # The look-around
 

@@ -7,6 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_host import Host
 from snapfork.runner.processes.link import WARM, Link, Loan, PrivateLink
@@ -87,6 +88,7 @@ async def private(served: Served, raw: bytes) -> bytes:
     link = PrivateLink(page)
     quiet = asyncio.Event()
     host = Host(served, link, loop, quiet.set)
+    host.access = AccessLog()
     now = time.monotonic_ns()
     addresses = pack_addresses(("127.0.0.1", 0), ("localhost", 80))
     loan = Loan(LoanFrame(WARM, False, 0, 0, 1, now, addresses, raw), server.detach())

@@ -13,10 +13,9 @@ from snapfork.runner.processes.asgi_uvicorn import WebSocketsSansIOProtocol
 from snapfork.runner.processes.serving import current_request_id
 
 if TYPE_CHECKING:
-    from websockets.http11 import Response
-
     from snapfork.runner.http.head import Head
     from snapfork.runner.processes.asgi_protocol import Connection
+    from websockets.http11 import Response
 
 SWITCHING = 101
 
@@ -79,7 +78,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._answered(400)
             self._over()
             own.wire.close()
-        elif self._task is None:
+        elif self.status:
             self._over()
 
     # Called by the transport
@@ -149,7 +148,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.status = status
         self.host.first_byte(self)
         self.shake_ns = time.monotonic_ns() - self.started_ns
-        self.host.access_line(self.own, self.head, status, 0, self.shake_ns, self.request_id)
+        self.host.access.line(self.http_scope["client"], self.head, status, 0, self.shake_ns, self.request_id)
 
     def _over(self) -> None:
         duration = self.shake_ns or time.monotonic_ns() - self.started_ns

@@ -12,7 +12,9 @@ from typing import Any
 Scope = dict[str, Any]
 
 
-async def reply(send: Any, body: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+async def reply(
+    send: Any, body: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
     await send(
         {
             "type": "http.response.start",

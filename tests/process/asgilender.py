@@ -12,16 +12,15 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from asgiserved import make_served
 from snapfork.runner.processes import asgi_loop
 from snapfork.runner.processes.lifespan import Lifespan
 from snapfork.runner.processes.link import WARM, Link
 from snapfork.runner.wire import fds, frames, page
-from tests.process.asgiserved import make_served
 
 SLOTS = 40
 GENERATION = 1
 PATIENCE = 20.0
-
 
 
 class Client:
@@ -111,12 +110,11 @@ class Lender:
         self.words[page.W_GENERATION] = GENERATION
         self.control, theirs = fds.pair()
         log = os.memfd_create("stderr")
-        self.stderr = os.fdopen(os.dup(log), "rb", buffering=0)
+        self.stderr = log
         self.pid = os.fork()
         if self.pid == 0:
             self._child(app, theirs, log, lifespan, options)
         theirs.close()
-        os.close(log)
         if unix:
             path = f"\0snapfork-test-{os.getpid()}-{self.pid}"
             self.listener = socket.socket(socket.AF_UNIX)
@@ -125,7 +123,9 @@ class Lender:
         else:
             self.listener = socket.create_server(("127.0.0.1", 0))
 
-    def _child(self, app: Any, control: socket.socket, log: int, lifespan: bool, options: dict[str, Any]) -> None:
+    def _child(
+        self, app: Any, control: socket.socket, log: int, lifespan: bool, options: dict[str, Any]
+    ) -> None:
         try:
             self.control.close()
             os.dup2(log, 2)
@@ -144,23 +144,30 @@ class Lender:
     def __enter__(self) -> Lender:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             sys.__stdout__.write(self.errors())  # type: ignore[union-attr]
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self.exit_code()
         for client in self.clients:
             client.close()
         for sock in self.held.values():
             sock.close()
         self.listener.close()
         self.control.close()
-        self.stderr.close()
+        os.close(self.stderr)
+
+    def exit_code(self) -> int:
+        """Wait for the instance's end."""
+        pid, self.pid = self.pid, 0
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def errors(self) -> str:
         """What the instance wrote to standard error so far."""
-        self.stderr.seek(0)
-        return self.stderr.read().decode()
+        return os.pread(self.stderr, 1 << 20, 0).decode()
 
     def connect(self) -> tuple[Client, socket.socket]:
         sock = socket.socket(self.listener.family)
@@ -178,7 +185,13 @@ class Lender:
         return client
 
     def lend_again(
-        self, accepted: socket.socket, prefix: bytes, *, sticky: bool = True, start: int = WARM, t0_ns: int = 0
+        self,
+        accepted: socket.socket,
+        prefix: bytes,
+        *,
+        sticky: bool = True,
+        start: int = WARM,
+        t0_ns: int = 0,
     ) -> int:
         self.number += 1
         slot = self.slot
@@ -186,7 +199,14 @@ class Lender:
         client = None if self.unix else accepted.getpeername()
         server = ("/run/app.sock", None) if self.unix else accepted.getsockname()
         frame = frames.LoanFrame(
-            start, sticky, slot, 0, self.number, t0_ns or time.monotonic_ns(), frames.pack_addresses(client, server), prefix
+            start,
+            sticky,
+            slot,
+            0,
+            self.number,
+            t0_ns or time.monotonic_ns(),
+            frames.pack_addresses(client, server),
+            prefix,
         )
         self.held[self.number] = accepted
         fds.send(self.control, frames.pack_loan(frame), (accepted.fileno(),))
@@ -241,5 +261,3 @@ class Lender:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"word {index} is {self.words[index]}, not {value}\n{self.errors()}")
             time.sleep(0.002)  # shared memory has no event to wait for
-
-

@@ -6,7 +6,8 @@ from typing import Any
 
 from snapfork.runner.http.forwarded import Trusted
 from snapfork.runner.http.routes import Routes
-from snapfork.runner.processes.serving import AccessLog, Served
+from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.processes.serving import Served
 from snapfork.runner.wire.page import Page
 
 WHOLE = [{"host": None, "prefix": "", "function": "app"}]
@@ -22,17 +23,15 @@ def make_served(app: Any, page: Page, *, routes: list[dict[str, Any]] = WHOLE, *
         "max_requests": None,
         "drain_timeout": 30.0,
     } | settings
-    table = Routes(routes)
     return Served(
         app=app,
         interface="asgi",
         settings=merged,
         function="app",
-        routes=table,
+        routes=Routes(routes),
         trusted=Trusted(["127.0.0.1", "::1", "unix"]),
         access=AccessLog(),
         boot_id="0123abcd",
-        sole=table.sole,
         page=page,
         state={"kept": 1},
     )
