@@ -1,7 +1,8 @@
 """Warm-up: serve the configured requests once in the template, through the code that serves real ones.
 
 A warm-up request carries `X-Snapfork-Warm-Up: 1`, so that an app can tell. Whatever its answer is, the
-template goes on; a request that does not end within the function's `timeout` is cut off, with a note.
+template goes on; a request without an answer within the function's `timeout`, or that streams for longer than
+STREAM_SECONDS, is cut off, with a note.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from snapfork.runner.processes.serving import Served
+
+STREAM_SECONDS = 2.0
+"""How long a response may go on after its head: an endless stream is warm by then."""
 
 _STANDARD_HEADERS = {
     "host": "localhost",
@@ -48,6 +52,13 @@ class _TooLate(BaseException):
     """Ends a warm-up request that takes too long. Not an Exception: the app's handlers must not eat it."""
 
 
+class _Streaming(Exception):
+    """The response has begun with `status` and does not end."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
 def warm(
     served: Served,
     requests: Sequence[str | Mapping[str, Any]],
@@ -74,8 +85,11 @@ def warm_one(
     begun = time.monotonic()
     try:
         answer = _serve(served, raw, limit, loop)
+    except _Streaming as stream:
+        result.status = stream.status
+        result.note = f"still streaming {STREAM_SECONDS:g} s after its head; it was cut off"
     except (_TooLate, TimeoutError):
-        result.note = f"no complete answer within {limit:g} s; it was cut off"
+        result.note = f"no answer within {limit:g} s; it was cut off"
     except Exception as error:  # the app's own failure, told to the user; instances may well work
         result.note = f"{type(error).__name__}: {error}"
     else:
@@ -129,18 +143,70 @@ def _mount(served: Served) -> tuple[str, str]:
 
 def _serve(served: Served, raw: bytes, limit: float, loop: AbstractEventLoop | None) -> bytes:
     if served.interface == "wsgi":
-        from snapfork.runner.processes import wsgi_loop
+        return _serve_wsgi(served, raw, limit)
+    assert loop is not None, "an ASGI app is warmed up on the loop of its start-up"
+    # The alarm is for code that blocks the loop, where a timer of the loop cannot help.
+    with _alarm(limit + STREAM_SECONDS + 1.0):
+        return loop.run_until_complete(_serve_asgi(served, raw, limit))
 
+
+def _serve_wsgi(served: Served, raw: bytes, limit: float) -> bytes:
+    from snapfork.runner.processes import wsgi_loop
+
+    app = served.app
+    begun: list[int] = []
+
+    def watched(environ: Any, start_response: Any) -> Any:
+        def start(status: str, *rest: Any) -> Any:
+            if not begun:
+                begun.append(int(status[:3]))
+                signal.setitimer(signal.ITIMER_REAL, STREAM_SECONDS, 1.0)
+            return start_response(status, *rest)
+
+        return app(environ, start)
+
+    served.app = watched
+    try:
         with _alarm(limit):
             return wsgi_loop.private(served, raw)
-    assert loop is not None, "an ASGI app is warmed up on the loop of its start-up"
+    except _TooLate:
+        if begun:
+            raise _Streaming(begun[0]) from None
+        raise
+    finally:
+        served.app = app
+
+
+async def _serve_asgi(served: Served, raw: bytes, limit: float) -> bytes:
     import asyncio
 
     from snapfork.runner.processes import asgi_loop
 
-    # The alarm is for code that blocks the loop, where wait_for cannot help.
-    with _alarm(limit + 1.0):
-        return loop.run_until_complete(asyncio.wait_for(asgi_loop.private(served, raw), limit))
+    app = served.app
+    begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        async def watch(message: Any) -> None:
+            if message["type"] == "http.response.start" and not begun.done():
+                begun.set_result(message["status"])
+            await send(message)
+
+        await app(scope, receive, watch)
+
+    served.app = watched
+    serving = asyncio.ensure_future(asgi_loop.private(served, raw))
+    try:
+        either: set[asyncio.Future[Any]] = {serving, begun}
+        await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving}, timeout=STREAM_SECONDS if begun.done() else 0.0)
+        if serving.done():
+            return serving.result()
+        raise _Streaming(begun.result()) if begun.done() else TimeoutError
+    finally:
+        served.app = app
+        if not serving.done():
+            serving.cancel()
+            await asyncio.wait({serving}, timeout=1.0)
 
 
 @contextmanager
