@@ -19,7 +19,14 @@ from snapfork.runner.wire import fds, frames
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Held at 1 in templates: a thread team made before the fork would hang every instance."""
 
-PRIVATE_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+PRIVATE_VARIABLES = (
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+)
 _EXEC_TIME = ("PYTHONHASHSEED", "TZ", *THREAD_VARIABLES)
 _EXEC_TIME_PREFIXES = ("LD_", "MALLOC_", "PYTHONMALLOC", "GLIBC_TUNABLES")
 
@@ -90,7 +97,9 @@ class Base:
     def prepare_spawn(self, generation: int, order: dict[str, Any], interface: str) -> None:
         """Have the base remember `order`, so that START frames of `generation` spawn it."""
         self.channel.send(
-            frames.pack_json({"op": "spawn", "generation": generation, "order": order, "interface": interface})
+            frames.pack_json(
+                {"op": "spawn", "generation": generation, "order": order, "interface": interface}
+            )
         )
 
     def forget_spawn(self, generation: int) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
 
 NEW, IDLE, READING, WAITING, LENT, ENDING, CLOSED = range(7)
-"""NEW: nothing received yet. IDLE: between messages. READING: part of a message is here. WAITING: in a queue."""
+"""NEW: nothing received yet. IDLE: between messages. READING: a part is here. WAITING: in a queue."""
 
 RECV_BYTES = 65536
 _SIOCOUTQ = 0x5411  # linux/sockios.h

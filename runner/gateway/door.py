@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -46,9 +47,7 @@ _CODES = {
 class FrontDoor:
     """All client connections of the gateway. Socket calls never wait, and no error leaves its connection."""
 
-    def __init__(
-        self, core: Core, routes: Routes, pools: dict[str, Pool], access: AccessLog
-    ) -> None:
+    def __init__(self, core: Core, routes: Routes, pools: dict[str, Pool], access: AccessLog) -> None:
         self.core = core
         self.routes = routes
         self.pools = pools
@@ -212,7 +211,7 @@ class FrontDoor:
             self.answer(conn, 431, f"the head has more than {settings['head_size']} bytes")
             return
         if settings["max_body"] is not None and length > settings["max_body"]:
-            self.answer(conn, 413, f"the body has {length} bytes, more than max_body ({settings['max_body']})")
+            self.answer(conn, 413, f"the body has more than max_body ({settings['max_body']}) bytes")
             return
         if (
             0 < length <= SMALL_BODY
@@ -306,11 +305,7 @@ class FrontDoor:
             extra=extra,
         )
         self.errors[status] = self.errors.get(status, 0) + 1
-        method = head.method if head else "-"
-        target = head.target.decode("latin-1") if head else "-"
-        self._access.line(
-            conn.client, method, target, head.version if head else (1, 1), status, len(conn.out), 0.0, request_id, ""
-        )
+        self._access.line(conn.client, head, status, len(conn.out), 0, request_id)
         self._begin_end(conn)
 
     def end(self, conn: Connection, clean: bool = False) -> None:
@@ -345,10 +340,8 @@ class FrontDoor:
         self._shut(conn)
 
     def _shut(self, conn: Connection) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the client has gone first
             conn.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the client has gone first
 
     def _drain(self, conn: Connection) -> None:
         while True:

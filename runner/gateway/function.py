@@ -158,7 +158,7 @@ class Function:
             self.building = None
             self._skip = sorted({*self._skip, *skip_warmup})
             self.core.console.info(
-                f"{self.name}: a warm-up request left something that cannot be forked; building again without it."
+                f"{self.name}: a warm-up request left what cannot be forked; building again without it."
             )
             self.build(template.generation)
 
@@ -181,7 +181,7 @@ class Function:
             if self.pool.mode == SPAWN and self.is_up:
                 self._rebuild_later(self.pool.generation)
             elif self.building is not None:
-                self.template_failed(self.building, "the interpreter of the app ended while it was starting", None)
+                self.template_failed(self.building, "the app's interpreter ended while it was starting", None)
 
     def _rebuild_later(self, generation: int) -> None:
         if self.core.clock() - self._ready_ns > STABLE_NS:
@@ -208,7 +208,8 @@ class Function:
             self.trial = message["trial"]
         elif "failed" in message:
             self.last_error = message["failed"]["sentence"]
-            self.core.console.failed(self.name, message["failed"]["sentence"], message["failed"].get("traceback"))
+            failed = message["failed"]
+            self.core.console.failed(self.name, failed["sentence"], failed.get("traceback"))
 
     def trial_over(self, one: Instance) -> None:
         """The trial instance is dead: with its figures, or without."""
@@ -223,12 +224,12 @@ class Function:
         maximum = effective_maximum(pool.limits.maximum, private, _available_bytes())
         if maximum < pool.limits.maximum:
             self.core.console.warn(
-                f"{self.name}: max_instances lowered from {pool.limits.maximum} to {maximum}: an instance needs "
-                f"{private / 1e6:.0f} MB of its own, and half of the free memory is theirs to fill."
+                f"{self.name}: max_instances lowered from {pool.limits.maximum} to {maximum}, because an "
+                f"instance needs {private / 1e6:.0f} MB of its own and half of the free memory is for them."
             )
             pool.limits = pool.limits._replace(maximum=maximum)
         if not self.trial:
-            self.core.console.warn(f"{self.name}: the trial instance gave no answer; starts are not measured.")
+            self.core.console.warn(f"{self.name}: the trial start gave no figures.")
         self.is_up = True
         pool.top_up()
         self._listener.function_up(self)

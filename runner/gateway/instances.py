@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -135,10 +136,8 @@ class Instance:
         self.cause = self.cause or cause
         self.state = LEAVING
         if self.pidfd >= 0:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # dead by itself: its pidfd will say so
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it has just died by itself; its pidfd will say so
 
     def close(self) -> None:
         """Release descriptors and the page."""

@@ -14,7 +14,6 @@ import subprocess
 from typing import Any
 
 import uvloop
-
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
 from snapfork.runner.gateway.bases import Base, soft_file_limit
@@ -23,8 +22,8 @@ from snapfork.runner.gateway.desk import Desk
 from snapfork.runner.gateway.door import FrontDoor
 from snapfork.runner.gateway.function import Function
 from snapfork.runner.gateway.instances import Instance
-from snapfork.runner.gateway.status import status
 from snapfork.runner.gateway.pool import Pool
+from snapfork.runner.gateway.status import status
 from snapfork.runner.gateway.sweep import sweep
 from snapfork.runner.gateway.templates import Template
 from snapfork.runner.http.routes import Route, Routes
@@ -80,9 +79,7 @@ class Gateway:
             soft_files=soft_files,
             access_fd=os.dup(1),
         )
-        routes = [
-            Route(host, prefix, one.name) for one in config.functions for host, prefix in one.prefixes
-        ]
+        routes = [Route(host, prefix, one.name) for one in config.functions for host, prefix in one.prefixes]
         self.pools: dict[str, Pool] = {}
         access = AccessLog(self.core.access_fd, config.access_log, "-")
         self.door = FrontDoor(self.core, Routes(routes), self.pools, access)
@@ -309,9 +306,8 @@ class Gateway:
         drain = max([pool.settings.get("drain_timeout", 0.0) for pool in self.pools.values()] or [0.0])
         self._stop_deadline = self.loop.time() + drain
         busy = sum(1 for pool in self.pools.values() if pool.active())
-        self.console.stopping(
-            f"stopping: finishing what runs (at most {drain:g} s; again to stop at once)." if busy else "stopping."
-        )
+        finishing = f"stopping: finishing what runs (at most {drain:g} s; again to stop at once)."
+        self.console.stopping(finishing if busy else "stopping.")
         self.door.stop_listening()
         self._stop_step()
 

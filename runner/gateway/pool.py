@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from snapfork.runner.policy.death import Evidence, Verdict, judge, judge_flags
 from snapfork.runner.policy.elastic import Census, Wanted, backoff_s, starts_needed
 from snapfork.runner.policy.placement import Limits, Move, place
 from snapfork.runner.wire import fds, frames
-from snapfork.runner.wire.frames import FORK, SPARE, SPAWN, START_NAMES, WARM
+from snapfork.runner.wire.frames import FORK, SPARE, START_NAMES, WARM
 from snapfork.runner.wire.page import S_CONSUMED, S_WRITTEN, SLOT, W_SLOTS
 
 if TYPE_CHECKING:
@@ -140,10 +141,7 @@ class Pool:
                 yield one
 
     def _can_start(self) -> bool:
-        return (
-            self.starter is not None
-            and self.core.clock() >= self._not_before_ns
-        )
+        return self.starter is not None and self.core.clock() >= self._not_before_ns
 
     @property
     def total(self) -> int:
@@ -168,7 +166,14 @@ class Pool:
         one.fresh = False
         self.tally.starts[START_NAMES[kind]] += 1
         frame = frames.LoanFrame(
-            kind, self.sticky, conn.slot, conn.seq, conn.loan_id, conn.t0_ns, conn.addresses, conn.buffer
+            kind,
+            self.sticky,
+            conn.slot,
+            conn.seq,
+            conn.loan_id,
+            conn.t0_ns,
+            conn.addresses,
+            bytes(conn.buffer),
         )
         return frames.pack_loan(frame)
 
@@ -273,10 +278,8 @@ class Pool:
     def _adopt_process(self, one: Instance, pid: int) -> None:
         # Its template died between the fork and the report; it is our child now (subreaper).
         if one.starter is not None and not one.starter.alive:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # dead and collected: its socket says the rest
                 self.forked(one, pid, os.pidfd_open(pid))
-            except ProcessLookupError:
-                pass  # dead and collected: its control socket says the rest
 
     def _returned(self, one: Instance, back: frames.ReturnFrame) -> None:
         conn = one.loans.pop(back.id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -73,10 +74,8 @@ class Template:
     def kill(self) -> None:
         """SIGKILL, for builds that are overtaken or take too long."""
         if self._watch is not None and self._watch.pidfd >= 0:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # dead already
                 signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # dead already
         self.retire()
 
     def _message(self, view: memoryview, received: list[int]) -> None:
@@ -110,10 +109,8 @@ class Template:
         if pid != self.pid:
             return
         if self._watch is not None:
-            try:
+            with contextlib.suppress(OSError):  # not ours: the base reaps it
                 os.waitid(os.P_PIDFD, self._watch.pidfd, os.WEXITED | os.WNOHANG)
-            except (ChildProcessError, OSError):
-                pass  # the base reaps it
             self._watch.close()
         self.alive = False
         self.channel.close()

@@ -34,9 +34,10 @@ class Forker:
         pidfd = os.pidfd_open(pid)
         try:
             fds.send(self.sock, frames.pack_forked(frames.ForkedFrame(pid, number)), (pidfd,))
-        finally:
-            os.close(pidfd)
-            self._forking = False
+        except OSError:
+            os._exit(0)
+        os.close(pidfd)
+        self._forking = False
         if self._missed:
             self._missed = False
             self.reap()
@@ -60,7 +61,10 @@ class Forker:
                 int(usage.ru_stime * 1000) if usage else 0,
                 usage.ru_maxrss * 1024 if usage else 0,
             )
-            fds.send(self.sock, frames.pack_died(frame))
+            try:
+                fds.send(self.sock, frames.pack_died(frame))
+            except OSError:
+                os._exit(0)  # the gateway has closed its side: there is nothing left to do here
 
     def _on_child(self, _number: int, _frame: FrameType | None) -> None:
         if self._forking:

@@ -104,6 +104,7 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
     if start.trial:
         _trial(prepared, link, lifespan, start.t0_ns)
         return
+    served.access.mode = prepared.order["access_log"]
     first = link.accept(frames.unpack_loan(memoryview(start.loan)), received[3]) if start.loan else None
     if served.settings["memory"]:
         _limit_memory(served.settings["memory"])

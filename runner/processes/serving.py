@@ -72,7 +72,8 @@ def request_id(served: Served, loan: Loan) -> str:
 
 
 def make_served(loaded: Loaded, order: dict[str, Any]) -> Served:
-    """What a template's or spawned instance's order says about the app that it has loaded."""
+    """What an order says about the app that was loaded for it; requests of the runner's own are not logged,
+    so the access log is "off" until an instance serves clients."""
     name = order["function"]
     return Served(
         app=loaded.app,
@@ -81,6 +82,6 @@ def make_served(loaded: Loaded, order: dict[str, Any]) -> Served:
         function=name,
         routes=Routes(order["routes"]),
         trusted=Trusted(order["trusted_proxies"]),
-        access=AccessLog(order["setup"]["access"], order["access_log"], name),
+        access=AccessLog(order["setup"]["access"], "off", name),
         boot_id=order["boot_id"],
     )

@@ -212,11 +212,8 @@ class Builder:
                 said.append(f"{result.method} {result.path} -> {result.status or result.note}")
             about["detail"] = ", ".join(said) or "none"
 
-    def _conclude(
-        self, prepared: Prepared, findings: list[audit.Finding], self_pid: bool
-    ) -> Prepared | None:
+    def _conclude(self, prepared: Prepared, findings: list[audit.Finding], self_pid: bool) -> Prepared | None:
         told = [*prepared.notes, *(one.as_dict() for one in findings)]
-        prepared.served.page = None
         if audit.must_spawn(findings):
             self._ready(prepared, "spawn", told, False)
             return None

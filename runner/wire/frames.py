@@ -88,7 +88,14 @@ class DiedFrame(NamedTuple):
 
 def pack_loan(loan: LoanFrame) -> bytes:
     head = _LOAN.pack(
-        LOAN, loan.start, STICKY if loan.sticky else 0, loan.slot, len(loan.addresses), loan.seq, loan.id, loan.t0_ns
+        LOAN,
+        loan.start,
+        STICKY if loan.sticky else 0,
+        loan.slot,
+        len(loan.addresses),
+        loan.seq,
+        loan.id,
+        loan.t0_ns,
     )
     return head + loan.addresses + loan.prefix
 
@@ -116,9 +123,7 @@ def unpack_return(data: memoryview) -> ReturnFrame:
 
 def pack_start(order: StartFrame) -> bytes:
     flags = TRIAL if order.trial else 0
-    head = _START.pack(
-        START, order.start, flags, order.nslots, order.number, order.generation, order.t0_ns
-    )
+    head = _START.pack(START, order.start, flags, order.nslots, order.number, order.generation, order.t0_ns)
     return head + order.loan
 
 
@@ -137,7 +142,9 @@ def unpack_forked(data: memoryview) -> ForkedFrame:
 
 
 def pack_died(frame: DiedFrame) -> bytes:
-    return _DIED.pack(DIED, frame.pid, frame.number, frame.status, frame.user_ms, frame.system_ms, frame.max_rss)
+    return _DIED.pack(
+        DIED, frame.pid, frame.number, frame.status, frame.user_ms, frame.system_ms, frame.max_rss
+    )
 
 
 def unpack_died(data: memoryview) -> DiedFrame:

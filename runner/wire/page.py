@@ -86,6 +86,10 @@ class Page:
     def release(self, slot: int) -> None:
         self.words[W_SLOTS + SLOT * slot + S_STATE] = FREE
 
+    def reading(self, slot: int) -> None:
+        """Said before a read from a Unix socket, which has no counters to tell of it afterwards."""
+        self.words[W_SLOTS + SLOT * slot + S_STATE] = RUNNING
+
     def begin(self, slot: int, now_ns: int) -> None:
         """A request starts on the slot's connection (called before the app is)."""
         words, base = self.words, W_SLOTS + SLOT * slot

@@ -1,0 +1,85 @@
+"""The environ of a WSGI request, as PEP 3333 has it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snapfork.runner.http.head import Head
+    from snapfork.runner.processes.link import Loan
+    from snapfork.runner.processes.serving import Served
+
+_MAX_NAMES = 1024
+_names: dict[bytes, str | None] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+
+
+def variable(name: bytes) -> str | None:
+    """The environ key of a lower-case header name; None if it has an underscore: it could pose as another."""
+    try:
+        return _names[name]
+    except KeyError:
+        key = None if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+        if len(_names) < _MAX_NAMES:
+            _names[name] = key
+        return key
+
+
+def base_environ(served: Served, file_wrapper: Any, prefix: str) -> dict[str, Any]:
+    """What every request of this function has in common."""
+    return {
+        "SCRIPT_NAME": prefix,
+        "SERVER_SOFTWARE": "snapfork",
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": served.settings["concurrency"] > 1,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        "wsgi.file_wrapper": file_wrapper,
+    }
+
+
+def make_environ(
+    base: dict[str, Any], served: Served, loan: Loan, head: Head, body: Any, request_id: str
+) -> dict[str, Any]:
+    """The environ of one request; `base` is `base_environ` for its mount."""
+    environ = base.copy()
+    prefix = base["SCRIPT_NAME"]
+    client, server = loan.client, loan.server
+    environ["REQUEST_METHOD"] = head.method
+    environ["PATH_INFO"] = head.path[len(prefix) :] if prefix else head.path
+    environ["QUERY_STRING"] = head.query.decode("latin-1")
+    environ["RAW_URI"] = environ["REQUEST_URI"] = head.target.decode("latin-1")
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.version == (1, 1) else "HTTP/1.0"
+    environ["SERVER_NAME"] = server[0] if server[1] is not None else (head.host or "localhost")
+    environ["SERVER_PORT"] = str(server[1]) if server[1] is not None else "80"
+    environ["REMOTE_ADDR"] = client[0] if client else ""
+    environ["REMOTE_PORT"] = str(client[1]) if client else ""
+    environ["wsgi.url_scheme"] = "http"
+    environ["wsgi.input"] = body
+    environ["wsgi.errors"] = sys.stderr
+    environ["snapfork.request_id"] = request_id
+    forwarded = False
+    for name, value in head.headers:
+        key = variable(name)
+        if key is None:
+            continue
+        text = value.decode("latin-1")
+        if key in environ:
+            text = f"{environ[key]}{';' if key == 'HTTP_COOKIE' else ','}{text}"
+        environ[key] = text
+        forwarded = forwarded or name.startswith(b"x-forwarded")
+    if b"x-snapfork-warm-up" in (name for name, _ in head.headers[:8]):
+        environ["snapfork.warm_up"] = True
+    if forwarded:
+        _believe(environ, served, head, client)
+    return environ
+
+
+def _believe(environ: dict[str, Any], served: Served, head: Head, client: tuple[str, int] | None) -> None:
+    host, scheme = served.trusted.client_and_scheme(head.headers, client[0] if client else None)
+    if host:
+        environ["REMOTE_ADDR"] = host
+        environ["REMOTE_PORT"] = "0"
+    if scheme:
+        environ["wsgi.url_scheme"] = "https" if scheme in ("https", "wss") else "http"

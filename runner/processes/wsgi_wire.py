@@ -1,0 +1,121 @@
+"""Reading from and writing to a lent connection, waiting with poll; its status flags are never touched."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+
+from snapfork.runner.processes.link import Link, Loan
+
+READ_BYTES = 65536
+LOOK_AROUND_MS = 200
+"""How often a send that waits looks whether the drain deadline has passed."""
+
+
+class ClientGone(Exception):
+    """The client closed or reset the connection while it was being answered."""
+
+
+class Cut(Exception):
+    """The drain deadline has passed: this response is ended where it is."""
+
+
+class Abandoned(Exception):
+    """The request has been answered in the app's place: nothing of it is sent any more."""
+
+
+class Wire:
+    """The socket of one loan, with the loan's byte counts."""
+
+    __slots__ = ("_link", "_loan", "_poll_in", "_poll_out", "is_unix", "sock")
+
+    def __init__(self, link: Link, loan: Loan) -> None:
+        self.is_unix = loan.client is None
+        family = socket.AF_UNIX if self.is_unix else socket.AF_INET  # given, so that Python need not ask
+        self.sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=loan.fd)
+        self._link = link
+        self._loan = loan
+        self._poll_in: select.poll | None = None
+        self._poll_out: select.poll | None = None
+
+    def receive(self) -> bytes | None:
+        """Bytes that are there; None when there are none yet, b"" at the end or after a reset."""
+        if self.is_unix:
+            self._link.page.reading(self._loan.slot)
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        self._loan.consumed += len(data)
+        return data
+
+    def wait_and_receive(self) -> bytes:
+        """The next bytes of a message that is under way; b"" at the end."""
+        while True:
+            data = self.receive()
+            if data is not None:
+                return data
+            if self._poll_in is None:
+                self._poll_in = select.poll()
+                self._poll_in.register(self.sock, select.POLLIN)
+            self._poll_in.poll(LOOK_AROUND_MS)
+            self.check_cut()
+
+    def send(self, pieces: list[bytes]) -> None:
+        """Send all of `pieces`. Raises ClientGone, or Cut when the drain deadline passes meanwhile."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        sent = self._some(data)
+        if sent == len(data):
+            return
+        view = memoryview(data)
+        while True:
+            view = view[sent:]
+            if not view:
+                return
+            self._wait_writable()
+            sent = self._some(view)
+
+    def send_file(self, fd: int, offset: int, count: int) -> None:
+        """Send `count` bytes of a regular file from `offset` without copying them through Python."""
+        while count:
+            try:
+                sent = os.sendfile(self.sock.fileno(), fd, offset, min(count, 1 << 20))
+            except BlockingIOError:
+                self._wait_writable()
+                continue
+            except OSError as error:
+                raise ClientGone(str(error)) from None
+            if sent == 0:
+                raise ClientGone("the file is shorter than it was")
+            self._loan.written += sent
+            offset += sent
+            count -= sent
+            self.check_cut()
+
+    def check_cut(self) -> None:
+        """Raise Cut when this process has to leave even from streams."""
+        if self._link.leave_level() > 1:
+            raise Cut
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def _some(self, data: bytes | memoryview) -> int:
+        try:
+            sent = self.sock.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientGone(str(error)) from None
+        self._loan.written += sent
+        return sent
+
+    def _wait_writable(self) -> None:
+        if self._poll_out is None:
+            self._poll_out = select.poll()
+            self._poll_out.register(self.sock, select.POLLOUT)
+        while not self._poll_out.poll(LOOK_AROUND_MS):
+            self.check_cut()
