@@ -21,8 +21,8 @@ from snapfork.runner.serve_config import Interpreter
 
 OLDEST = (3, 11)
 NEEDED = ("httptools", "uvloop", "uvicorn", "websockets", "h11", "click")
-# Older copies in an app's environment are passed over: the instance side uses what came with these.
-OLDEST_USABLE = {"uvicorn": (0, 34), "httptools": (0, 6), "uvloop": (0, 18)}
+# Older copies in an app's environment are passed over. uvicorn: its WebSocket protocol without I/O came with it.
+OLDEST_USABLE = {"uvicorn": (0, 35), "httptools": (0, 6), "uvloop": (0, 18)}
 FACTS = """
 import sys
 if sys.path and not sys.path[0]:

@@ -11,7 +11,15 @@ import typer
 from snapfork.adapter import settings
 from snapfork.runner.errors import UserError
 
-LISTS = {"warmup", "env"}
+REPEATED = {"warmup": " Repeatable; 'none' for none.", "env": " Repeatable."}
+METAVARS = {
+    "count": "NUMBER",
+    "seconds": "SECONDS",
+    "size": "SIZE",
+    "warmup": "PATH",
+    "lifespan": "WHERE",
+    "env": "NAME=VALUE",
+}
 PANEL = "Settings (also in @serverless(...) and \\[tool.snapfork]; the command line wins)"
 
 
@@ -33,7 +41,7 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
         try:
             chosen[name] = settings.parse(name, _shape(name, raw))
         except settings.SettingError as error:
-            raise UserError(f"{flag(name)}: {error}") from None
+            raise UserError(flag(name) + str(error).removeprefix(name)) from None
     return chosen
 
 
@@ -42,37 +50,29 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _parameter(setting: Any) -> inspect.Parameter:
-    many = setting.name in LISTS
+def _parameter(setting: settings.Setting) -> inspect.Parameter:
     option = typer.Option(
         flag(setting.name),
-        help=_help(setting),
+        help=setting.help + _default_text(setting) + REPEATED.get(setting.name, ""),
         rich_help_panel=PANEL,
-        metavar=_metavar(setting.name),
+        metavar=METAVARS[setting.kind],
         show_default=False,
     )
-    annotation: Any = Annotated[list[str] | None, option] if many else Annotated[str | None, option]
+    kind: Any = list[str] if setting.name in REPEATED else str
+    annotation: Any = Annotated[kind | None, option]
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
     )
 
 
-def _help(setting: Any) -> str:
-    if setting.name == "warmup":
-        return f"{setting.help} Repeatable; 'none' for none."
-    if setting.name == "env":
-        return f"{setting.help} Repeatable."
-    return str(setting.help)
-
-
-def _metavar(name: str) -> str:
-    return {
-        "env": "NAME=VALUE",
-        "warmup": "PATH",
-        "lifespan": "MODE",
-        "memory": "SIZE",
-        "max_body": "SIZE",
-    }.get(name, "VALUE")
+def _default_text(setting: settings.Setting) -> str:
+    if "(default:" in setting.help or isinstance(setting.default, (list, dict)):
+        return ""
+    if setting.kind == "size":
+        return f" (default: {setting.default // 1024}KB)"
+    return (
+        f" (default: {setting.default:g})" if setting.kind != "lifespan" else f" (default: {setting.default})"
+    )
 
 
 def _shape(name: str, raw: Any) -> Any:

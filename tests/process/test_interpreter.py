@@ -197,4 +197,4 @@ def test_a_failed_fetch_is_one_sentence_and_leaves_nothing(
 
 def test_versions_are_compared_as_numbers() -> None:
     assert interpreter.too_old({"uvicorn": "0.20.0", "httptools": "0.6.4", "click": "1"}) == ["uvicorn"]
-    assert interpreter.too_old({"uvicorn": "0.34.0rc1", "uvloop": "weird"}) == ["uvloop"]
+    assert interpreter.too_old({"uvicorn": "0.35.0rc1", "uvloop": "weird"}) == ["uvloop"]

@@ -1,0 +1,111 @@
+"""The command line as typed: help that teaches, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "hello.py").write_text(APP)
+    return tmp_path
+
+
+def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory), "COLUMNS": "200", "TERM": "dumb"}
+    environment.pop("VIRTUAL_ENV", None)
+    return subprocess.run(
+        [sys.executable, "-m", "snapfork.runner", *words],
+        cwd=directory, env=environment, capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["serve", "ps", "status", "reload", "stop", "doctor"])
+def test_every_command_teaches_by_examples(project: Path, command: str) -> None:
+    done = run(project, command, "--help")
+    assert done.returncode == 0
+    assert "Examples" in done.stdout
+    assert f"runner {command}" in done.stdout
+
+
+def test_every_setting_is_a_flag(project: Path) -> None:
+    from snapfork.adapter.settings import SETTINGS
+
+    text = run(project, "serve", "--help").stdout
+    for setting in SETTINGS:
+        assert "--" + setting.name.replace("_", "-") in text
+
+
+def test_the_version(project: Path) -> None:
+    assert run(project, "--version").stdout.startswith("snapfork ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "hint"),
+    [
+        (["serve"], "No target was given", "runner serve shop:app"),
+        (["serve", "hello.py:app"], "'hello.py' is a file", "runner serve hello:app"),
+        (["serve", "hello:app", "--app-dir", "missing"], "--app-dir missing: no such directory", ""),
+        (["serve", "hello:app", "--certfile", "x.pem"], "TLS ends in a proxy", "nginx"),
+        (["serve", "hello:app", "--timeout", "never"], "--timeout must be", ""),
+        (["serve", "hello:app", "--env", "X"], "--env X", "--env DEBUG=1"),
+        (["serve", "hello:app", "--control", "0.0.0.0:1"], "must be on loopback", "127.0.0.1"),
+        (["serve", "hello:app", "--python", "nopython"], "--python nopython: no such executable", ""),
+        (["serve", "hello:app", "--trusted-proxies", "x"], "'x' is not an address", ""),
+        (["serve", "hello:app", "other:app"], "all want the whole listener", "--mount"),
+        (["serve", "hello:app", "--uds", "no/dir/s"], "does not exist", "mkdir"),
+        (["status"], "No runner of yours is running", "runner serve"),
+        (["reload", "1"], "No runner of yours has pid 1", "runner ps"),
+        (["doctor", "missing:app"], "missing", ""),
+    ],
+)
+def test_a_mistake_is_a_sentence_on_stderr_and_2(
+    project: Path, words: list[str], says: str, hint: str
+) -> None:
+    done = run(project, *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert hint in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_taken_port_leaves_nothing_behind(project: Path) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        done = run(project, "serve", "hello:app", "--port", str(port))
+    assert done.returncode == 2
+    assert f"Port {port} on 127.0.0.1 is in use" in done.stderr
+    assert not (project / "snapfork").exists()
+
+
+def test_nothing_runs_so_ps_says_how_to_start(project: Path) -> None:
+    done = run(project, "ps")
+    assert (done.returncode, done.stdout.startswith("No runner of yours")) == (0, True)
+    assert run(project, "ps", "--json").stdout.strip() == "[]"
+
+
+def test_help_imports_no_server(project: Path) -> None:
+    code = (
+        "import sys; from snapfork.runner.cli.main import build; build([]);"
+        "print([m for m in ('uvloop', 'uvicorn', 'starlette', 'rich.table') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout.strip() == "[]"
