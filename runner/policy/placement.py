@@ -14,9 +14,13 @@ class Candidate(Protocol):
     fresh: it has had no request yet.
     """
 
-    running: int
-    lent: int
     fresh: bool
+
+    @property
+    def running(self) -> int: ...
+
+    @property
+    def lent(self) -> int: ...
 
 
 class Limits(NamedTuple):
