@@ -20,7 +20,14 @@ from snapfork.runner.policy.elastic import Census, Wanted, backoff_s, starts_nee
 from snapfork.runner.policy.placement import Limits, Move, place
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import FORK, SPARE, START_NAMES, WARM
-from snapfork.runner.wire.page import S_CONSUMED, S_WRITTEN, SLOT, W_SLOTS
+from snapfork.runner.wire.page import (
+    S_CONSUMED,
+    S_NEXT_CONSUMED,
+    S_NEXT_WRITTEN,
+    S_WRITTEN,
+    SLOT,
+    W_SLOTS,
+)
 
 if TYPE_CHECKING:
     from snapfork.runner.gateway.core import Core, Door
@@ -444,6 +451,8 @@ class Pool:
             requests,
             one.words[base + S_CONSUMED] if noted else 0,
             one.words[base + S_WRITTEN] if noted else 0,
+            one.words[base + S_NEXT_CONSUMED] if noted else 0,
+            one.words[base + S_NEXT_WRITTEN] if noted else 0,
             conn.only_eof(),
         )
         return judge(seen), requests

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from snapfork.runner.wire.page import BOUNDARY, RUNNING
+from snapfork.runner.wire.page import ANSWERED, BOUNDARY, RUNNING
 
 
 class Verdict(Enum):
@@ -24,8 +24,8 @@ class Verdict(Enum):
 
 class Evidence(NamedTuple):
     """consumed, written: bytes since the loan began, by the kernel. The note_ fields are the instance's page:
-    whether its slot names this loan, its state, and totals at the last boundary. only_eof: the one byte that
-    was consumed beyond is the client's FIN."""
+    whether its slot names this loan, its state, totals at the last boundary, and (in state ANSWERED) those
+    after the answer's last send. only_eof: the one byte consumed beyond is the client's FIN."""
 
     consumed: int
     written: int
@@ -34,19 +34,25 @@ class Evidence(NamedTuple):
     note_requests: int
     note_consumed: int
     note_written: int
+    next_consumed: int
+    next_written: int
     only_eof: bool
 
 
 def judge(seen: Evidence) -> Verdict:
     """Decide from the evidence; a FIN counts as one consumed byte."""
-    extra = seen.consumed - seen.note_consumed - (1 if seen.only_eof else 0)
+    consumed = seen.consumed - (1 if seen.only_eof else 0)
     if not seen.noted or seen.note_requests == 0:
         if seen.written:
             return Verdict.END
-        return Verdict.RELEND if extra <= 0 else Verdict.ANSWER
-    if seen.note_state == BOUNDARY and extra <= 0:
+        return Verdict.RELEND if consumed <= 0 else Verdict.ANSWER
+    state, at_consumed, at_written = seen.note_state, seen.note_consumed, seen.note_written
+    if state == ANSWERED and seen.written == seen.next_written:
+        # Its last bytes did go out: the connection is at a boundary.
+        state, at_consumed, at_written = BOUNDARY, seen.next_consumed, seen.next_written
+    if state == BOUNDARY and consumed <= at_consumed:
         return Verdict.ADOPT
-    return Verdict.ANSWER if seen.written == seen.note_written else Verdict.END
+    return Verdict.ANSWER if seen.written == at_written else Verdict.END
 
 
 def judge_flags(noted: bool, state: int, requests: int, flags_lead: bool) -> Verdict:

@@ -19,13 +19,13 @@ class Forker:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.children: dict[int, int] = {}
-        self._forking = False
+        self._busy = False
         self._missed = False
         signal.signal(signal.SIGCHLD, self._on_child)
 
     def fork(self, number: int) -> bool:
         """Fork; True in the child. The parent sends `number`, pid and pidfd to the gateway."""
-        self._forking = True
+        self._busy = True
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -37,19 +37,30 @@ class Forker:
         except OSError:
             os._exit(0)
         os.close(pidfd)
-        self._forking = False
-        if self._missed:
-            self._missed = False
-            self.reap()
+        self._resume()
         return False
 
-    def reap(self) -> None:
+    def _on_child(self, _number: int, _frame: FrameType | None) -> None:
+        # Signals may interrupt this handler itself, and must not find a child that is not announced yet.
+        if self._busy:
+            self._missed = True
+            return
+        self._busy = True
+        self._missed = True
+        self._resume()
+
+    def _resume(self) -> None:
+        while self._missed:
+            self._missed = False
+            self._reap()
+        self._busy = False
+        if self._missed:
+            self._on_child(0, None)
+
+    def _reap(self) -> None:
         """Collect every dead child of ours and report status and use."""
         for pid, number in list(self.children.items()):
-            try:
-                done, status, usage = os.wait4(pid, os.WNOHANG)
-            except ChildProcessError:
-                done, status, usage = pid, 0, None
+            done, status, usage = os.wait4(pid, os.WNOHANG)
             if done == 0:
                 continue
             del self.children[pid]
@@ -57,17 +68,11 @@ class Forker:
                 pid,
                 number,
                 status,
-                int(usage.ru_utime * 1000) if usage else 0,
-                int(usage.ru_stime * 1000) if usage else 0,
-                usage.ru_maxrss * 1024 if usage else 0,
+                int(usage.ru_utime * 1000),
+                int(usage.ru_stime * 1000),
+                usage.ru_maxrss * 1024,
             )
             try:
                 fds.send(self.sock, frames.pack_died(frame))
             except OSError:
                 os._exit(0)  # the gateway has closed its side: there is nothing left to do here
-
-    def _on_child(self, _number: int, _frame: FrameType | None) -> None:
-        if self._forking:
-            self._missed = True
-        else:
-            self.reap()

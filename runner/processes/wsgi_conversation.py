@@ -139,7 +139,8 @@ class Conversation:
         raw = None
         if head.chunked or head.content_length:
             raw = RawBody(self.wire, head, rest, served.settings["max_body"], lambda: not self.begun)
-        response = Response(self.wire, head, self._own_headers(), head.keep_alive, self._claim)
+        read = self._answered_if_read(raw, rest)
+        response = Response(self.wire, head, self._own_headers(), head.keep_alive, self._claim, read)
         start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
         goes_on = False
         try:
@@ -168,6 +169,14 @@ class Conversation:
         if not leftover:
             self.page.boundary(self.loan.slot, self.loan.consumed, self.loan.written)
         return leftover
+
+    def _answered_if_read(self, raw: RawBody | None, rest: bytes) -> Callable[[int], None]:
+        def last(size: int) -> None:
+            loan = self.loan
+            if not rest if raw is None else raw.complete and not raw.leftover:
+                self.page.answered(loan.slot, loan.consumed, loan.written + size)
+
+        return last
 
     def _claim(self) -> None:
         """Before the first byte; forbids it when the request has been answered already."""

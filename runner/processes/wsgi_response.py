@@ -69,12 +69,17 @@ class FileWrapper:
 
 
 class Response:
-    """One response. `claim` is called once, before its first byte is sent, and may raise to forbid it."""
+    """One response. `claim` is called once, before its first byte is sent, and may raise to forbid it.
+
+    `last` is called before the send that completes a message after which the connection goes on, with the
+    number of bytes in it.
+    """
 
     __slots__ = (
         "_chunked",
         "_claim",
         "_headers",
+        "_last",
         "_left",
         "_own",
         "_wire",
@@ -89,11 +94,18 @@ class Response:
     )
 
     def __init__(
-        self, wire: Wire, head: Head, own: bytes, keep_alive: bool, claim: Callable[[], None]
+        self,
+        wire: Wire,
+        head: Head,
+        own: bytes,
+        keep_alive: bool,
+        claim: Callable[[], None],
+        last: Callable[[int], None],
     ) -> None:
         self._wire = wire
         self._own = own
         self._claim = claim
+        self._last = last
         self._headers: list[tuple[str, str]] = []
         self._chunked = False
         self._left: int | None = None
@@ -185,7 +197,7 @@ class Response:
                 self.declared_by_us(0)
             self._begin([])
         if self._chunked and self.head.method != "HEAD":
-            self._wire.send([b"0\r\n\r\n"])
+            self._put([b"0\r\n\r\n"], self.keep_alive)
         if self._left:
             self.keep_alive = False  # fewer bytes than declared: only the end of the connection tells
         return self.keep_alive
@@ -194,7 +206,7 @@ class Response:
         if not self.begun:
             self._begin([data])
         else:
-            self._wire.send(self._framed(data))
+            self._put(self._framed(data))
 
     def _begin(self, first: list[bytes]) -> None:
         pieces = [self._head_lines()]
@@ -205,6 +217,11 @@ class Response:
         if len(pieces) > 1 and sum(map(len, pieces)) > JOIN_BELOW:
             self._wire.send(pieces[:1])
             pieces = pieces[1:]
+        self._put(pieces, bodiless=not self._has_body() or self.head.method == "HEAD")
+
+    def _put(self, pieces: list[bytes], over: bool = False, bodiless: bool = False) -> None:
+        if over or (self.keep_alive and (self._left == 0 or bodiless)):
+            self._last(sum(map(len, pieces)))
         self._wire.send(pieces)
 
     def _framed(self, data: bytes) -> list[bytes]:

@@ -23,9 +23,9 @@ W_STATUS = 24  # five words: 1xx .. 5xx
 W_BUCKETS = 32  # len(BUCKETS_NS) + 1 words
 W_SLOTS = 64
 SLOT = 8  # words per slot
-S_LOAN, S_STATE, S_CONSUMED, S_WRITTEN, S_REQUESTS, S_SINCE = range(6)
+S_LOAN, S_STATE, S_CONSUMED, S_WRITTEN, S_REQUESTS, S_SINCE, S_NEXT_CONSUMED, S_NEXT_WRITTEN = range(8)
 
-FREE, BOUNDARY, RUNNING, BEGUN = 0, 1, 2, 3
+FREE, BOUNDARY, RUNNING, BEGUN, ANSWERED = range(5)
 
 BUCKETS_NS = tuple(
     int(ms * 1e6) for ms in (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000)
@@ -114,6 +114,17 @@ class Page:
         words[W_BUCKETS + bisect_left(BUCKETS_NS, duration_ns)] += 1
         if 100 <= status < 600:
             words[W_STATUS - 1 + status // 100] += 1
+
+    def answered(self, slot: int, consumed: int, written: int) -> None:
+        """Said before the last bytes of an answer are sent: with them, the totals will be these.
+
+        A death between that send and `boundary` then costs the client nothing. Only for a request that has
+        been read whole, with nothing read beyond it, on a connection that goes on.
+        """
+        words, base = self.words, W_SLOTS + SLOT * slot
+        words[base + S_NEXT_CONSUMED] = consumed
+        words[base + S_NEXT_WRITTEN] = written
+        words[base + S_STATE] = ANSWERED
 
     def boundary(self, slot: int, consumed: int, written: int) -> None:
         """The connection is between messages: bytes read from and written to it in this loan so far.
