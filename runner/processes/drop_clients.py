@@ -9,6 +9,8 @@ import queue
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+_THREAD_SECONDS = 5.0  # how long a thread may take to send what it has and end
+
 
 def urllib3(pool: Any) -> str:
     """Close the connections a urllib3 pool keeps (requests and boto3 use these); each reconnects on use."""
@@ -60,8 +62,30 @@ def sentry(client: Any) -> str:
     thread = getattr(worker, "_thread", None)
     worker.kill()
     if thread is not None:
-        thread.join(2.0)
+        thread.join(_THREAD_SECONDS)
     return "sender thread ended"
+
+
+def opentelemetry_batches(batches: Any) -> str:
+    """End the thread of an OpenTelemetry batch processor; its own fork hook starts one in each child."""
+    if not batches._worker_thread.is_alive():
+        return ""
+    batches._shutdown = True
+    batches._worker_awaken.set()
+    batches._worker_thread.join(_THREAD_SECONDS)
+    batches._shutdown = False
+    return "exporter thread ended"
+
+
+def opentelemetry_metrics(reader: Any) -> str:
+    """The same for a metric reader that exports periodically."""
+    thread = reader._daemon_thread
+    if thread is None or not thread.is_alive():
+        return ""
+    reader._shutdown_event.set()
+    thread.join(_THREAD_SECONDS)
+    reader._shutdown_event.clear()
+    return "exporter thread ended"
 
 
 def asgiref(owner: Any) -> str:

@@ -41,6 +41,18 @@ _POOLS = (
     _Pool("pymemcache", "pymemcache.client.base", "Client", drop_clients.memcached),
     _Pool("pymemcache", "pymemcache.client.base", "PooledClient", drop_clients.memcached),
     _Pool("Sentry", "sentry_sdk.client", "_Client", drop_clients.sentry),
+    _Pool(
+        "OpenTelemetry",
+        "opentelemetry.sdk._shared_internal",
+        "BatchProcessor",
+        drop_clients.opentelemetry_batches,
+    ),
+    _Pool(
+        "OpenTelemetry",
+        "opentelemetry.sdk.metrics._internal.export",
+        "PeriodicExportingMetricReader",
+        drop_clients.opentelemetry_metrics,
+    ),
     _Pool("a2wsgi", "a2wsgi.wsgi", "WSGIMiddleware", drop_clients.a2wsgi),
     _Pool("urllib3", "urllib3.connectionpool", "HTTPConnectionPool", drop_clients.urllib3),
     _Pool("httpx", "httpcore", "ConnectionPool", drop_clients.httpcore),

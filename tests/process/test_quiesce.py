@@ -285,3 +285,66 @@ def test_synchronous_django_views_under_asgi_leave_no_thread(tmp_path: Path) -> 
     assert not kinds(said), said["findings"]
     assert results(said) == [said["request"]] * 2
     assert "asgiref: thread for synchronous code ended." in said["dropped"]
+
+
+def test_opentelemetry_exports_from_each_child(tmp_path: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk.trace")
+    said = take_through(
+        tmp_path,
+        """
+        import os
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        spans = InMemorySpanExporter()
+        processor = BatchSpanProcessor(spans, schedule_delay_millis=50)
+        provider = TracerProvider()
+        provider.add_span_processor(processor)
+        quiet = open(os.devnull, "w")
+        reader = PeriodicExportingMetricReader(ConsoleMetricExporter(out=quiet), export_interval_millis=50)
+        meters = MeterProvider(metric_readers=[reader])
+        tracer = provider.get_tracer("shop")
+
+        def use():
+            spans.clear()
+            with tracer.start_as_current_span("request"):
+                pass
+            while not spans.get_finished_spans():
+                pass
+            return [processor._batch_processor._worker_thread.is_alive(), reader._daemon_thread.is_alive()]
+        request = use
+        """,
+    )
+    assert said["dropped"] == ["OpenTelemetry: exporter thread ended."]
+    assert not kinds(said), said["findings"]
+    assert results(said) == [[True, True]] * 2
+
+
+def test_django_with_a_connection_pool(tmp_path: Path, postgres_port: int) -> None:
+    pytest.importorskip("psycopg_pool")
+    said = take_through(
+        tmp_path,
+        """
+        import os
+        import django
+        from django.conf import settings
+        from django.db import connection
+
+        settings.configure(
+            DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres",
+                "USER": "postgres", "HOST": "127.0.0.1", "PORT": os.environ["PG"],
+                "OPTIONS": {"pool": True}}})
+        django.setup()
+
+        def use():
+            with connection.cursor() as cursor:
+                cursor.execute("select pg_backend_pid()")
+                return cursor.fetchone()[0]
+        request = use
+        """,
+        PG=str(postgres_port),
+    )
+    assert_own_connections(said, said["request"])
