@@ -32,6 +32,7 @@ class Connection:
         "client",
         "ends_by",
         "fd",
+        "function",
         "head",
         "instance",
         "is_tcp",
@@ -74,6 +75,7 @@ class Connection:
         self.slot = 0
         self.lent_ns = 0
         self.late = False
+        self.function = "-"
         self.instance: Instance | None = None
         self.base_consumed = 0
         self.base_written = 0

@@ -47,11 +47,11 @@ _CODES = {
 class FrontDoor:
     """All client connections of the gateway. Socket calls never wait, and no error leaves its connection."""
 
-    def __init__(self, core: Core, routes: Routes, pools: dict[str, Pool], access: AccessLog) -> None:
+    def __init__(self, core: Core, routes: Routes, pools: dict[str, Pool]) -> None:
         self.core = core
         self.routes = routes
         self.pools = pools
-        self._access = access
+        self._access: dict[str, AccessLog] = {}
         self.connections: set[Connection] = set()
         self._listening: list[socket.socket] = []
         self._servers: dict[socket.socket, tuple[str, int | None] | None] = {}
@@ -204,6 +204,7 @@ class FrontDoor:
         if route is None:
             self.answer(conn, 404, f"no function is mounted at {head.path!r} on this host")
             return
+        conn.function = route.function
         pool = self.pools[route.function]
         settings = pool.settings
         length = head.content_length or 0
@@ -277,6 +278,7 @@ class FrontDoor:
 
     def _read_on(self, conn: Connection, leftover: bytes) -> None:
         conn.head = None
+        conn.t0_ns = 0
         conn.scanned = 0
         conn.buffer = leftover
         if self.core.stopping and not leftover:
@@ -305,8 +307,18 @@ class FrontDoor:
             extra=extra,
         )
         self.errors[status] = self.errors.get(status, 0) + 1
-        self._access.line(conn.client, head, status, len(conn.out), 0, request_id)
+        body = len(conn.out) - find_end(conn.out)
+        took = self.core.clock() - conn.t0_ns if conn.t0_ns else 0
+        self._access_log(conn.function).line(conn.client, head, status, body, took, request_id)
         self._begin_end(conn)
+
+    def _access_log(self, function: str) -> AccessLog:
+        log = self._access.get(function)
+        if log is None:
+            log = self._access[function] = AccessLog(
+                self.core.access_fd, self.core.config.access_log, function
+            )
+        return log
 
     def end(self, conn: Connection, clean: bool = False) -> None:
         """End a connection; `clean` says that nothing of the client's is on its way."""

@@ -85,7 +85,8 @@ class Function:
         os.close(log_write)
         template.theirs.close()
         core.attach_log(log_read, self.name, "template", 0)
-        core.console.building(self.name, self.version + 1, self.config.interpreter)
+        version = self.version + (generation != self.pool.generation)
+        core.console.building(self.name, version, self.config.interpreter)
 
     def _make_order(self, generation: int) -> dict[str, Any]:
         config, serve = self.config, self.core.config

@@ -27,7 +27,6 @@ from snapfork.runner.gateway.status import status
 from snapfork.runner.gateway.sweep import sweep
 from snapfork.runner.gateway.templates import Template
 from snapfork.runner.http.routes import Route, Routes
-from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.serve_config import FunctionConfig, ServeConfig
 from snapfork.runner.services import launch
 from snapfork.runner.wire import fds, frames
@@ -81,8 +80,7 @@ class Gateway:
         )
         routes = [Route(host, prefix, one.name) for one in config.functions for host, prefix in one.prefixes]
         self.pools: dict[str, Pool] = {}
-        access = AccessLog(self.core.access_fd, config.access_log, "-")
-        self.door = FrontDoor(self.core, Routes(routes), self.pools, access)
+        self.door = FrontDoor(self.core, Routes(routes), self.pools)
         plain = [{"host": one.host, "prefix": one.prefix, "function": one.function} for one in routes]
         self.functions = [
             Function(self.core, self.door, one, plain, self, self._base_for, self._child_frame)

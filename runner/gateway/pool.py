@@ -26,6 +26,7 @@ from snapfork.runner.wire.page import (
     S_NEXT_WRITTEN,
     S_WRITTEN,
     SLOT,
+    W_LEAVING,
     W_SLOTS,
 )
 
@@ -144,7 +145,7 @@ class Pool:
 
     def _candidates(self, concurrency: int) -> Iterator[Instance]:
         for one in self.instances.values():
-            if one.state in (READY, STARTING) and one.lent < concurrency:
+            if one.state in (READY, STARTING) and one.lent < concurrency and not one.words[W_LEAVING]:
                 yield one
 
     def _can_start(self) -> bool:
@@ -297,9 +298,9 @@ class Pool:
             one.lent_requests -= 1
         conn.instance = None
         conn.seq += back.requests
-        limit = self.settings["max_requests"]
-        if limit and one.requests >= limit and one.state == READY:
+        if one.words[W_LEAVING] and one.state == READY:
             one.state = LEAVING
+            one.leave_ns = self.core.clock()
             self._top_up_soon()
         if not one.loans and one.state == READY:
             one.idle_since_ns = self.core.clock()

@@ -146,6 +146,7 @@ class Link:
     def leave(self) -> None:
         """This process takes no further request: it gives its loans back and goes."""
         self._leaving = 1
+        self.page.leaving()
 
     def leave_level(self) -> int:
         """0 stay, 1 leave at boundaries, 2 end streams as well."""

@@ -18,7 +18,7 @@ W_MAGIC, W_GENERATION, W_LEAVE, W_DEMAND = 0, 1, 2, 3
 # Words written by the instance.
 W_BUSY, W_STARTED, W_DONE, W_HEARTBEAT, W_WAITING = 8, 9, 10, 11, 12
 W_LOANS = 13  # loans whose first request has begun
-W_DURATION, W_STREAMS, W_READY, W_CUT, W_LOG_DROPS = 14, 15, 16, 17, 18
+W_DURATION, W_STREAMS, W_READY, W_CUT, W_LOG_DROPS, W_LEAVING = 14, 15, 16, 17, 18, 19
 W_STATUS = 24  # five words: 1xx .. 5xx
 W_BUCKETS = 32  # len(BUCKETS_NS) + 1 words
 W_SLOTS = 64
@@ -75,6 +75,10 @@ class Page:
 
     def ready(self) -> None:
         self.words[W_READY] = 1
+
+    def leaving(self) -> None:
+        """This process has decided by itself to go: it is not to be lent to any more."""
+        self.words[W_LEAVING] = 1
 
     def claim(self, slot: int, loan: int) -> None:
         """A loan arrived: its slot now counts from zero."""
