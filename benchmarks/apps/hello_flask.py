@@ -1,0 +1,10 @@
+"""The app of first.py: the smallest Flask app."""
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def hello() -> str:
+    return "hello\n"
