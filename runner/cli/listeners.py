@@ -23,6 +23,28 @@ def open_listeners(host: str, port: int, uds: str | None) -> tuple[list[socket.s
     return sockets, [url_of(sock) for sock in sockets]
 
 
+def own_file(sockets: list[socket.socket], uds: str | None) -> tuple[str, int, int] | None:
+    """The socket file that open_listeners made; None for TCP and for inherited sockets, which listen already."""
+    inherited = any(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in sockets)
+    return file_of(uds) if uds and not inherited else None
+
+
+def file_of(path: str) -> tuple[str, int, int] | None:
+    """A socket file's (path, device, inode), to know it again; None when there is none."""
+    path = os.path.abspath(path)
+    try:
+        info = os.lstat(path)
+    except OSError:  # somebody has removed it
+        return None
+    return path, info.st_dev, info.st_ino
+
+
+def remove_file(file: tuple[str, int, int]) -> None:
+    """Remove a socket file, unless a later server has put its own there."""
+    if file_of(file[0]) == file:
+        os.unlink(file[0])
+
+
 def url_of(sock: socket.socket) -> str:
     """ "http://127.0.0.1:8000", "http://[::1]:8000" or "unix:/path"."""
     address = sock.getsockname()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import Annotated, Any
 
 import typer
@@ -124,38 +122,47 @@ def serve(
     ]
     proxies = checks.check_proxies(trusted_proxies)
     control_address = checks.check_control(control)
-    python_choice = interpreter.choose(directory, python, console.info)
-    functions = [
-        FunctionConfig(
-            name=entry.name,
-            target=entry.target,
-            app_dir=directory,
-            prefixes=entry.prefixes,
-            overrides=function_overrides(directory, entry.name, overrides),
-            interpreter=python_choice,
+    sockets, urls = listeners.open_listeners(host, port, uds)
+    own_file = listeners.own_file(sockets, uds)
+    try:
+        functions = configure(chosen, directory, python, overrides, console)
+        config = ServeConfig(
+            functions=functions,
+            listeners=sockets,
+            urls=urls,
+            reload=reload,
+            reload_dirs=reload_dirs,
+            trusted_proxies=proxies,
+            access_log=("json" if json_log else "text") if access_log else "off",
+            control=control_address,
+            version=version(),
+            runtime_dir=runtime_dir.create(note(urls, functions)),
         )
+        raise typer.Exit(run(config, console))
+    finally:
+        if own_file:
+            listeners.remove_file(own_file)
+
+
+def configure(
+    chosen: list[targets.Target],
+    app_dir: str,
+    python: str | None,
+    overrides: dict[str, Any],
+    console: Console,
+) -> list[FunctionConfig]:
+    """The functions with their interpreter and settings. Raises UserError."""
+    settings = {entry.name: function_overrides(app_dir, entry.name, overrides) for entry in chosen}
+    choice = interpreter.choose(app_dir, python, console.info)
+    return [
+        FunctionConfig(entry.name, entry.target, app_dir, settings[entry.name], entry.prefixes, choice)
         for entry in chosen
     ]
-    sockets, urls = listeners.open_listeners(host, port, uds)
-    config = ServeConfig(
-        functions=functions,
-        listeners=sockets,
-        urls=urls,
-        reload=reload,
-        reload_dirs=reload_dirs,
-        trusted_proxies=proxies,
-        access_log=("json" if json_log else "text") if access_log else "off",
-        control=control_address,
-        version=version(),
-        runtime_dir=runtime_dir.create(
-            {
-                "version": version(),
-                "urls": urls,
-                "functions": {f.name: f.target for f in functions},
-            }
-        ),
-    )
-    raise typer.Exit(run(config, console))
+
+
+def note(urls: list[str], functions: list[FunctionConfig]) -> dict[str, Any]:
+    """What a runner leaves in its directory for `runner ps`."""
+    return {"version": version(), "urls": urls, "functions": {one.name: one.target for one in functions}}
 
 
 def run(config: ServeConfig, console: Console) -> int:
@@ -166,20 +173,4 @@ def run(config: ServeConfig, console: Console) -> int:
         return run_gateway(config, console)
     finally:
         runtime_dir.remove(config.runtime_dir)
-        for sock in config.listeners:
-            _forget(sock)
         console.flush()
-
-
-def _forget(sock: socket.socket) -> None:
-    """Remove a Unix socket's file unless a later server has put its own there."""
-    if sock.fileno() < 0 or sock.family != socket.AF_UNIX:
-        return
-    path = sock.getsockname()
-    sock.close()
-    if not isinstance(path, str) or not path.startswith("/"):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(path) != 0 and os.path.exists(path):
-            os.unlink(path)

@@ -79,7 +79,8 @@ class Gateway:
         if unix:
             connection = UnixConnection(self.ready["control_uds"], 20)
         else:
-            connection = http.client.HTTPConnection(*self.ready["control_tcp"], timeout=20)
+            host, port = self.ready["control_tcp"]
+            connection = http.client.HTTPConnection(host, port, timeout=20)
         try:
             connection.request(method, path, headers=headers or {})
             response = connection.getresponse()

@@ -1,0 +1,164 @@
+"""One runner from `serve` to `stop`, seen through its own commands."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+APP = """
+import sys
+def app(environ, start_response):
+    print("serving", environ["PATH_INFO"])
+    sys.stderr.write("on stderr\\n")
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"%s"]
+"""
+
+
+class Runner:
+    """A `runner serve` process and what it has said so far."""
+
+    def __init__(self, directory: Path, *words: str) -> None:
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory / "run"), "COLUMNS": "200"}
+        self.environment.pop("VIRTUAL_ENV", None)
+        (directory / "run").mkdir(exist_ok=True)
+        self.directory = directory
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "snapfork.runner", "serve", *words], cwd=directory, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line, already said or still to come, that matches."""
+        for line in self.lines:
+            if found := re.search(pattern, line):
+                return found
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"{pattern!r} was never said:\n" + "\n".join(self.lines))
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "snapfork.runner", *words], cwd=self.directory, env=self.environment,
+            capture_output=True, text=True, timeout=50, check=False,
+        )  # fmt: skip
+
+    def get(self, path: str) -> tuple[bytes, str]:
+        url = urlsplit(self.wait_for(r"serving on (\S+)")[1])
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=30)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return body, response.headers["X-Request-Id"]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    (tmp_path / "hello.py").write_text(APP % "v1")
+    running = Runner(tmp_path, "hello:app", "--port", "0")
+    yield running
+    running.close()
+
+
+def test_from_serve_to_stop(runner: Runner) -> None:
+    body, request_id = runner.get("/first")
+    assert body == b"v1"
+    runner.wait_for(rf"hello/\S+ {request_id} \| serving /first")
+    runner.wait_for(rf"hello/\S+ {request_id} \| on stderr")
+    for stage in ("import", "initialise", "warm up", "audit", "freeze"):
+        runner.wait_for(rf"^hello +{stage} +[\d.]+ ms")
+    runner.wait_for(r"requests start by \w+ \([\d.]+ ms measured\)")
+    runner.wait_for(r"curl -i http://127.0.0.1:\d+/")
+
+    (entry,) = json.loads(runner.command("ps", "--json").stdout)
+    assert entry["pid"] == runner.process.pid
+    assert entry["functions"][0]["name"] == "hello"
+    assert "hello" in runner.command("ps").stdout
+    assert "warm up" in runner.command("status").stdout
+
+    (runner.directory / "hello.py").write_text(APP % "v2")
+    done = runner.command("reload")
+    assert done.returncode == 0, done.stderr
+    assert runner.get("/")[0] == b"v2"
+
+    (runner.directory / "hello.py").write_text("import nothing_like_it\n")
+    done = runner.command("reload")
+    assert done.returncode == 2
+    assert "the old version goes on" in done.stderr
+    assert runner.get("/")[0] == b"v2"
+
+    assert runner.command("stop").returncode == 0
+    assert runner.process.wait(40) == 0
+    assert list((runner.directory / "run" / "snapfork").iterdir()) == []
+
+
+def test_reload_by_a_changed_file(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(APP % "v1")
+    runner = Runner(tmp_path, "hello:app", "--port", "0", "--reload")
+    try:
+        assert runner.get("/")[0] == b"v1"
+        (tmp_path / "hello.py").write_text(APP % "v2")
+        runner.wait_for(r"hello +starting a template \(generation 2\)")
+        while runner.get("/")[0] != b"v2":
+            pass
+        runner.process.send_signal(signal.SIGTERM)
+        assert runner.process.wait(40) == 0
+    finally:
+        runner.close()
+
+
+def test_everything_as_json(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(APP % "v1")
+    runner = Runner(tmp_path, "hello:app", "--port", "0", "--json-log")
+    try:
+        runner.wait_for(r'"event": "ready"')
+        url = urlsplit(json.loads(next(line for line in runner.lines if '"serving"' in line))["url"])
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=30)
+        connection.request("GET", "/json")
+        assert connection.getresponse().read() == b"v1"
+        connection.close()
+        runner.wait_for("serving /json")
+        runner.process.send_signal(signal.SIGTERM)
+        rest, _ = runner.process.communicate(timeout=40)
+        for line in [*runner.lines, *rest.splitlines()]:
+            json.loads(line)
+    finally:
+        runner.close()
+
+
+def test_an_app_on_a_unix_socket_that_is_removed_at_the_end(tmp_path: Path) -> None:
+    from snapfork.runner.cli.control_client import UnixConnection
+
+    (tmp_path / "hello.py").write_text(APP % "v1")
+    runner = Runner(tmp_path, "hello:app", "--uds", "hello.sock")
+    try:
+        runner.wait_for("serving on unix:")
+        connection = UnixConnection(str(tmp_path / "hello.sock"), 30)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"v1"
+        connection.close()
+        runner.process.send_signal(signal.SIGINT)
+        assert runner.process.wait(40) == 0
+        assert not (tmp_path / "hello.sock").exists()
+    finally:
+        runner.close()
