@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -46,6 +47,22 @@ def reap_orphan(pidfd: int) -> int | None:
     if result.si_code == os.CLD_EXITED:
         return int(result.si_status) << 8
     return int(result.si_status)
+
+
+def reap_strays(ours: set[int]) -> None:
+    """Collect dead processes that user code left behind and that fell to us, the subreaper.
+
+    `ours` are pids that somebody else waits for.
+    """
+    while True:
+        try:
+            seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if seen is None or seen.si_pid in ours:
+            return
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(seen.si_pid, os.WNOHANG)
 
 
 def cause_of(status: int) -> str:

@@ -202,7 +202,7 @@ class Function:
         one = self.pool.start(self.pool.mode, trial=True)
         self._trial_number = one.number
         self.trial = {}
-        self.core.loop.call_later(TRIAL_DEADLINE_S, self._end_trial, one.number)
+        self.core.loop.call_later(TRIAL_DEADLINE_S, self._give_up_trial, one)
 
     def _instance_report(self, one: Instance, message: dict[str, Any]) -> None:
         if "trial" in message and one.number == self._trial_number:
@@ -215,6 +215,11 @@ class Function:
     def trial_over(self, one: Instance) -> None:
         """The trial instance is dead: with its figures, or without."""
         self._end_trial(one.number)
+
+    def _give_up_trial(self, one: Instance) -> None:
+        if one.number == self._trial_number:
+            one.kill("trial deadline")
+            self._end_trial(one.number)
 
     def _end_trial(self, number: int) -> None:
         if number != self._trial_number:

@@ -11,12 +11,15 @@ import secrets
 import signal
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
 from snapfork.runner.gateway.bases import Base, soft_file_limit
+from snapfork.runner.gateway.children import Watch, reap_strays
 from snapfork.runner.gateway.core import Core
 from snapfork.runner.gateway.desk import Desk
 from snapfork.runner.gateway.door import FrontDoor
@@ -34,6 +37,8 @@ from snapfork.runner.wire import fds, frames
 TICK_S = 0.1
 CUT_AFTER_S = 1.0
 """How long instances get, at the drain deadline of a stop, to end their streams."""
+REAP_S = 2.0
+HELPER_RESTART_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -114,17 +119,32 @@ class Gateway:
 
     def _start_logs(self) -> None:
         ours, theirs = fds.pair()
-        self._helpers.append(
-            launch.start_logs(
-                theirs.fileno(),
-                self.core.life_fd,
-                as_json=self.config.access_log == "json",
-                out_fd=self.core.access_fd,
-            )
+        process = launch.start_logs(
+            theirs.fileno(),
+            self.core.life_fd,
+            as_json=self.config.access_log == "json",
+            out_fd=self.core.access_fd,
         )
         theirs.close()
+        if self._logs is not None:
+            self._logs.close()
         self._logs = ours
         self.core.attach_log = self._attach_log
+        self._keep(process, "log process", self._start_logs)
+
+    def _keep(self, process: subprocess.Popen[bytes], what: str, again: Callable[[], None]) -> None:
+        """Watch a helper process; start it again when it dies."""
+        self._helpers.append(process)
+
+        def died() -> None:
+            process.wait()
+            self._helpers.remove(process)
+            watch.close()
+            if not self.core.stopping:
+                self.console.warn(f"the {what} (pid {process.pid}) died; starting it again.")
+                self.loop.call_later(HELPER_RESTART_S, again)
+
+        watch = Watch(self.loop, os.pidfd_open(process.pid), died)
 
     def _attach_log(self, pipe: int, function: str, instance: str, pid: int) -> None:
         about = {"pipe": pipe, "function": function, "instance": instance, "pid": pid}
@@ -136,23 +156,30 @@ class Gateway:
         os.close(pipe)
 
     def _start_services(self) -> None:
+        if self.core.stopping:
+            return
         ours, theirs = socket.socketpair()
-        self._helpers.append(launch.start(self.config, theirs.fileno(), self.core.life_fd))
+        process = launch.start(self.config, theirs.fileno(), self.core.life_fd)
         theirs.close()
         handlers = {"status": self._status, "reload": self._reload_asked, "stop": self._stop_asked}
+        if self._desk is not None:
+            self._desk.close()
         self._desk = Desk(self.loop, ours, handlers, self._services_ready)
+        self._keep(process, "services process", self._start_services)
 
     def _services_ready(self, where: dict[str, Any]) -> None:
         self.control = where
         tcp = where.get("control_tcp")
         if tcp:
+            self.config.control = (tcp[0], tcp[1])  # the same address should it have to start again
             self.console.info(f"control: http://{tcp[0]}:{tcp[1]}/status")
 
     def _start_watch(self) -> None:
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write, True)
-        self._helpers.append(launch.start_watch(self.config.reload_dirs, write, self.core.life_fd))
+        process = launch.start_watch(self.config.reload_dirs, write, self.core.life_fd)
         os.close(write)
+        self._keep(process, "file watcher", self._start_watch)
         self._watch_fd = read
         self.loop.add_reader(read, self._changed)
 
@@ -160,7 +187,7 @@ class Gateway:
         data = os.read(self._watch_fd, 65536)
         if not data:
             self.loop.remove_reader(self._watch_fd)
-            self.console.warn("the file watcher ended: changes are not seen any more (SIGHUP still reloads).")
+            os.close(self._watch_fd)
             return
         paths = [path for line in data.splitlines() for path in json.loads(line)["changed"]]
         shown = ", ".join(os.path.relpath(path) for path in paths[:3])
@@ -286,10 +313,16 @@ class Gateway:
         self.door.tick()
         for pool in self.pools.values():
             sweep(pool, now)
+        reap_strays(self._known_pids())
         if self.core.stopping:
             self._stop_step()
         if not self._closing:
             self.loop.call_later(TICK_S, self._tick)
+
+    def _known_pids(self) -> set[int]:
+        core = self.core
+        known = {one.pid for one in core.instances.values()} | {one.pid for one in core.templates.values()}
+        return known | {one.pid for one in self._helpers} | {one.pid for one in core.bases.values()}
 
     # -- stop ----------------------------------------------------------------------------------------
 
@@ -340,7 +373,7 @@ class Gateway:
             self._desk.close()
         if self._logs is not None:
             self._logs.close()
-        for helper in self._helpers:
+        for helper in list(self._helpers):
             try:
                 helper.wait(2.0)
             except subprocess.TimeoutExpired:
@@ -351,11 +384,12 @@ class Gateway:
 
 
 def _reap_all() -> None:
-    """Collect every child, orphans of templates included."""
-    while True:
+    """Collect every child, orphans of templates included; what user code left running is init's."""
+    deadline = time.monotonic() + REAP_S
+    while time.monotonic() < deadline:
         try:
-            pid, _ = os.waitpid(-1, 0)
+            pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
-            return
+            time.sleep(0.005)

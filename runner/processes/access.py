@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -46,8 +48,7 @@ class AccessLog:
         if self.mode == "off":
             return
         if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self.fd, select.POLLOUT)
+            self._poll = self._open()
         ready = self._poll.poll(0)
         if ready and not ready[0][1] & select.POLLOUT:
             return  # the reader is gone
@@ -68,6 +69,16 @@ class AccessLog:
             self.dropped += 1
         except OSError:
             self.mode = "off"  # the output is closed for good
+
+    def _open(self) -> select.poll:
+        # Several processes write to one pipe, so that room seen by poll may be gone at the write: a
+        # non-blocking description of our own. Files keep theirs, which has the offset.
+        if stat.S_ISFIFO(os.fstat(self.fd).st_mode):
+            with contextlib.suppress(OSError):
+                self.fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return poll
 
     def _text(
         self,

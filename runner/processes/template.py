@@ -70,7 +70,10 @@ class Builder:
         self.warmups: list[dict[str, Any]] = []
 
     def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-        fds.send(self.control, frames.pack_json(message), descriptors)
+        try:
+            fds.send(self.control, frames.pack_json(message), descriptors)
+        except OSError:
+            os._exit(0)  # the gateway has given this build up
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, str]]:

@@ -36,7 +36,9 @@ def unix_listener(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)  # no moment in which others could connect
     try:
-        sock.bind(path)
+        with contextlib.suppress(FileNotFoundError):  # of a services process that was killed
+        os.unlink(path)
+    sock.bind(path)
     finally:
         os.umask(before)
     return sock
