@@ -11,10 +11,10 @@ from urllib.parse import unquote_to_bytes
 
 import httptools
 
-_BAD_LINE = re.compile(rb"[^\r]\n|\r[^\n]|\x00|\r\n[ \t]")
 _SPACE_BEFORE_COLON = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)")
+_FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]*)(?::\d*)?")
 
 
@@ -112,7 +112,7 @@ def parse_head(data: bytes) -> Head:
     major, minor = int(line[3]), int(line[4])
     if major != 1 or minor not in (0, 1):
         raise BadHead(505, f"HTTP/{major}.{minor} is not spoken here; HTTP/1.1 is")
-    if _BAD_LINE.search(data) or _SPACE_BEFORE_COLON.search(data):
+    if _bad_lines(data):
         raise BadHead(400, "a line of the head is malformed")
     method = line[1].decode("ascii")
     if method == "CONNECT":
@@ -136,6 +136,19 @@ def parse_head(data: bytes) -> Head:
     return head
 
 
+def _bad_lines(data: bytes) -> bool:
+    # Searching for fixed bytes is several times faster than one expression for all of this.
+    lines = data.count(b"\r\n")
+    return (
+        data.count(b"\n") != lines
+        or data.count(b"\r") != lines
+        or b"\0" in data
+        or b"\r\n " in data
+        or b"\r\n\t" in data
+        or ((b" :" in data or b"\t:" in data) and _SPACE_BEFORE_COLON.search(data) is not None)
+    )
+
+
 def _read_headers(head: Head) -> None:
     head.content_length = None
     head.chunked = head.expect = head.upgrade = False
@@ -143,6 +156,8 @@ def _read_headers(head: Head) -> None:
     head.host = ""
     hosts = 0
     for name, value in head.headers:
+        if name not in _FRAMING:
+            continue
         if name == b"host":
             hosts += 1
             head.host = _host(value)
