@@ -6,15 +6,14 @@ import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from snapfork.runner.services import guard
+from snapfork.runner.services.link import GatewayError, GatewayLink, GatewayTimeout
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from snapfork.runner.services import guard
-from snapfork.runner.services.link import GatewayError, GatewayLink, GatewayTimeout
 
 Handler = Callable[[Request], Awaitable[Response]]
 

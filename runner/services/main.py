@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-
 from snapfork.runner.processes import life
 from snapfork.runner.runtime_dir import SOCKET, TOKEN
 from snapfork.runner.services import control
@@ -36,9 +35,9 @@ def unix_listener(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)  # no moment in which others could connect
     try:
-        with contextlib.suppress(FileNotFoundError):  # of a services process that was killed
-        os.unlink(path)
-    sock.bind(path)
+        with contextlib.suppress(FileNotFoundError):  # left by a services process that was killed
+            os.unlink(path)
+        sock.bind(path)
     finally:
         os.umask(before)
     return sock
