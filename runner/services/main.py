@@ -58,7 +58,7 @@ def tcp_listener(host: str, port: int) -> socket.socket:
 def write_token(directory: str) -> str:
     """A fresh secret for orders over TCP, readable by the owner only."""
     token = secrets.token_urlsafe(24)
-    fd = os.open(os.path.join(directory, TOKEN), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(os.path.join(directory, TOKEN), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(token)
     return token
