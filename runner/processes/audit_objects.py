@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from snapfork.runner.processes import heap
-from snapfork.runner.processes.origins import is_library
+from snapfork.runner.processes.origins import is_library, short
 
 _EXECUTOR_CURE = "Make the executor in an after_fork hook or on first use."
 _LOOP_CURE = "Make the event loop in an after_fork hook, or close it before the snapshot."
@@ -159,7 +159,9 @@ def _tasks(own_loop: Any) -> list[Suspect]:
         if task.get_name() == "lifespan" and _is_ours(coroutine):
             continue
         code = getattr(coroutine, "cr_code", None)
-        origin = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+        origin = ""
+        if code is not None and not is_library(code.co_filename):
+            origin = f"{short(code.co_filename)}:{code.co_firstlineno}"
         name = f"{getattr(coroutine, '__qualname__', repr(coroutine))}"
         found.append(Suspect("task", name, origin, _TASK_CURE, id(task), frozenset()))
     return found

@@ -105,7 +105,7 @@ class Inspector:
         original = getattr(owner, name)
 
         def watched(*args: Any) -> Any:
-            origin = caller()
+            origin = caller(through_imports=False)
             if origin:
                 self._secrets.setdefault(origin, f"{owner.__name__}.{name}")
             return original(*args)

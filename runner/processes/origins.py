@@ -36,23 +36,29 @@ def _is_plumbing(filename: str) -> bool:
     return filename.startswith(("<", *_STDLIB)) and not any(p in filename for p in _LIBRARIES)
 
 
-def caller(depth: int = 2) -> str:
-    """File and line of the nearest user code on the stack, else of the outermost library code, else ""."""
+def caller(depth: int = 2, *, through_imports: bool = True) -> str:
+    """File and line of the nearest user code on the stack, else of the outermost library code, else "".
+
+    Without `through_imports` what a library does while it is being imported is not the importer's doing.
+    """
     frame: FrameType | None = sys._getframe(depth)
     library = ""
     while frame is not None:
         name = frame.f_code.co_filename
+        if not through_imports and name == "<frozen importlib._bootstrap>":
+            break
         if name.startswith(_OURS) or _is_plumbing(name):
             pass
         elif not is_library(name):
-            return f"{_short(name)}:{frame.f_lineno}"
+            return f"{short(name)}:{frame.f_lineno}"
         else:
-            library = f"{_short(name)}:{frame.f_lineno}"
+            library = f"{short(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return library
 
 
-def _short(filename: str) -> str:
+def short(filename: str) -> str:
+    """`filename` relative to site-packages or the working directory where it is below one of them."""
     for part in _LIBRARIES:
         if part in filename:
             return filename.rpartition(part)[2]
@@ -121,8 +127,8 @@ class Origins:
 
     def _global_seeded(self, a: Any = None, *_: Any, **__: Any) -> None:
         if a is not None:
-            self.seeded[0] = caller(3)
+            self.seeded[0] = caller(3, through_imports=False)
 
     def _seeded(self, generator: random.Random, a: Any = None, *_: Any, **__: Any) -> None:
         if a is not None:
-            self.seeded[id(generator)] = caller(3)
+            self.seeded[id(generator)] = caller(3, through_imports=False)

@@ -168,7 +168,7 @@ def test_a_background_task_of_the_lifespan_forbids_the_template_to_keep_it(tmp_p
         children=0,
     )
     assert [(finding["kind"], finding["object"]) for finding in said["open"]] == [("task", "poll")]
-    assert said["open"][0]["stage"] == "lifespan"
+    assert said["open"][0]["stage"] == "lifespan" and said["open"][0]["origin"] == "shop.py:5"
 
 
 def test_a_client_bound_to_the_loop_of_its_lifespan(tmp_path: Path) -> None:

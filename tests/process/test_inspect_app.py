@@ -40,12 +40,15 @@ def inspect(directory: Path, source: str) -> dict[str, Any]:
 
 def test_habits_of_an_app(tmp_path: Path) -> None:
     (tmp_path / "grpc.py").write_text("")
+    library = tmp_path / "site-packages" / "library"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("import os, random\nos.urandom(8)\nrandom.Random(1)")
     said = inspect(
         tmp_path,
         """
-        import datetime, functools, random, secrets, time
+        import datetime, functools, random, secrets, sys, time
         import flask
-        import grpc
+        import grpc; sys.path.append("site-packages"); import library
         KEY = secrets.token_hex()
         STARTED = datetime.datetime.now()
         random.seed(42)
