@@ -118,7 +118,6 @@ class Inspector:
         return [
             Finding("note", "random value drawn at import", what, origin, cure)
             for origin, what in self._secrets.items()
-            if not _in_package(origin)
         ]
 
     def _seeds(self) -> list[Finding]:
@@ -126,7 +125,7 @@ class Inspector:
         return [
             Finding("note", "generator seeded at import", "Random" if key else "random.seed", origin, cure)
             for key, origin in self._origins.seeded.items()
-            if origin and not _in_package(origin)
+            if origin
         ]
 
     def _kept_state(self) -> list[Finding]:
@@ -135,15 +134,6 @@ class Inspector:
             Finding("note", "state kept in the process", f"{name} ({change})", name.rpartition(".")[0], cure)
             for name, change in self._changed.items()
         ]
-
-
-def _in_package(origin: str) -> bool:
-    # Origins of installed packages are shortened to their path below site-packages.
-    path = origin.rpartition(":")[0]
-    top = path.partition(os.sep)[0].removesuffix(".py")
-    module = sys.modules.get(top)
-    filename = getattr(module, "__file__", None) or ""
-    return "site-packages" in filename or "dist-packages" in filename
 
 
 def _libraries() -> list[Finding]:

@@ -39,14 +39,14 @@ def _is_plumbing(filename: str) -> bool:
 def caller(depth: int = 2, *, through_imports: bool = True) -> str:
     """File and line of the nearest user code on the stack, else of the outermost library code, else "".
 
-    Without `through_imports` what a library does while it is being imported is not the importer's doing.
+    Without `through_imports` what a library does while it is being imported has no origin.
     """
     frame: FrameType | None = sys._getframe(depth)
     library = ""
     while frame is not None:
         name = frame.f_code.co_filename
         if not through_imports and name == "<frozen importlib._bootstrap>":
-            break
+            return ""
         if name.startswith(_OURS) or _is_plumbing(name):
             pass
         elif not is_library(name):
