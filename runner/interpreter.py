@@ -21,8 +21,10 @@ from snapfork.runner.serve_config import Interpreter
 
 OLDEST = (3, 11)
 NEEDED = ("httptools", "uvloop", "uvicorn", "websockets", "h11", "click")
-# Older copies in an app's environment are passed over. uvicorn: its WebSocket protocol without I/O came with it.
-OLDEST_USABLE = {"uvicorn": (0, 35), "httptools": (0, 6), "uvloop": (0, 18)}
+# Copies in the app's environment that the instance side cannot use are passed over. Of uvicorn it uses inner
+# parts, which only hold within one minor version: that of the runner's own.
+OLDEST_USABLE = {"httptools": (0, 6, 4), "uvloop": (0, 21)}
+OLDEST_WEBSOCKETS = (14,)
 FACTS = """
 import sys
 if sys.path and not sys.path[0]:
@@ -67,6 +69,13 @@ def choose(app_dir: str, python: str | None, progress: Callable[[str], None]) ->
     if path == sys.executable:
         return Interpreter(path, f"{sys.version_info[0]}.{sys.version_info[1]}", reason)
     facts = ask(path, reason)
+    websockets = facts.versions.get("websockets")
+    if websockets and _numbers(websockets) < OLDEST_WEBSOCKETS:
+        # Not passed over: the app may be a client of its own, and the newer one behaves differently.
+        progress(
+            f"the app's environment has websockets {websockets}; its WebSockets are served from "
+            f"{OLDEST_WEBSOCKETS[0]} on: upgrade it there."
+        )
     if os.path.realpath(facts.prefix) == os.path.realpath(sys.prefix):
         return Interpreter(sys.executable, facts.minor, reason)
     return Interpreter(facts.executable, facts.minor, reason, loans(facts, progress))
@@ -121,15 +130,22 @@ def loans(facts: Facts, progress: Callable[[str], None]) -> list[str]:
     else:
         places = [side_packages.provide(facts.executable, facts.minor, facts.soabi, own_versions(), progress)]
     lent = [f"snapfork={parent}" for parent in snapfork_parents()]
-    for name in too_old(facts.versions):
+    for name in unusable(facts.versions):
         lent += [f"{name}={place}" for place in places]
     return lent + places
 
 
-def too_old(versions: dict[str, str]) -> list[str]:
-    """The packages among `versions` that the instance side cannot use."""
-    usable = OLDEST_USABLE.items()
-    return [name for name, oldest in usable if name in versions and _numbers(versions[name]) < oldest]
+def unusable(versions: dict[str, str]) -> list[str]:
+    """The packages among `versions` whose place is taken by the runner's own copy."""
+    passed = [
+        name
+        for name, oldest in OLDEST_USABLE.items()
+        if name in versions and _numbers(versions[name]) < oldest
+    ]
+    own = _numbers(metadata.version("uvicorn"))
+    if "uvicorn" in versions and _numbers(versions["uvicorn"])[:2] != own[:2]:
+        passed.append("uvicorn")
+    return passed
 
 
 def own_versions() -> dict[str, str]:
@@ -165,7 +181,7 @@ def _resolve(python: str) -> str:
     if found is None:
         raise UserError(
             f"--python {python}: no such executable.",
-            "Name one that exists, for example --python /usr/bin/python3, or the directory of an environment.",
+            "Name one that exists, for example /usr/bin/python3, or the directory of an environment.",
         )
     return os.path.abspath(found)
 

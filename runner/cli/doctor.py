@@ -7,7 +7,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-
 from snapfork.runner import interpreter
 from snapfork.runner.cli import checks, flags, targets
 from snapfork.runner.cli.examination import Broken, Report, examine

@@ -24,7 +24,7 @@ def open_listeners(host: str, port: int, uds: str | None) -> tuple[list[socket.s
 
 
 def own_file(sockets: list[socket.socket], uds: str | None) -> tuple[str, int, int] | None:
-    """The socket file that open_listeners made; None for TCP and for inherited sockets, which listen already."""
+    """The socket file that open_listeners made; None for TCP and inherited sockets (they listen already)."""
     inherited = any(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in sockets)
     return file_of(uds) if uds and not inherited else None
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-
 from snapfork.runner.console import print_user_error
 from snapfork.runner.errors import UserError
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import typer
-
 from snapfork.runner.cli.control_client import call, pick
 from snapfork.runner.errors import UserError
 from snapfork.runner.runtime_dir import Found

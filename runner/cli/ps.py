@@ -6,7 +6,6 @@ import json
 from typing import Annotated, Any
 
 import typer
-
 from snapfork.runner import runtime_dir
 from snapfork.runner.cli.control_client import START, call
 from snapfork.runner.cli.tables import duration_text, instances_text, plain_table, starts_text

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-
 from snapfork.runner import interpreter, runtime_dir
 from snapfork.runner.cli import checks, flags, listeners, targets
 from snapfork.runner.cli.overrides import function_overrides

@@ -6,7 +6,6 @@ import json
 from typing import Annotated, Any
 
 import typer
-
 from snapfork.runner.cli.control_client import call, pick
 from snapfork.runner.cli.tables import duration_text, instances_text, plain_table, starts_text
 from snapfork.runner.console import finding_text, ms_text, size_text

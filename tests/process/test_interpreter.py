@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import venv
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -196,5 +197,16 @@ def test_a_failed_fetch_is_one_sentence_and_leaves_nothing(
 
 
 def test_versions_are_compared_as_numbers() -> None:
-    assert interpreter.too_old({"uvicorn": "0.20.0", "httptools": "0.6.4", "click": "1"}) == ["uvicorn"]
-    assert interpreter.too_old({"uvicorn": "0.35.0rc1", "uvloop": "weird"}) == ["uvloop"]
+    own = metadata.version("uvicorn")
+    assert interpreter.unusable({"uvicorn": "0.20.0", "httptools": "0.6.10", "click": "1"}) == ["uvicorn"]
+    assert interpreter.unusable({"uvicorn": own, "httptools": "0.6.4", "uvloop": "weird"}) == ["uvloop"]
+
+
+def test_old_websockets_stay_the_apps_and_are_told(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    venv.create(env, with_pip=False)
+    fake_package(env, "websockets", "12.0")
+    said: list[str] = []
+    chosen = interpreter.choose(str(tmp_path), str(env), said.append)
+    assert run_lent(chosen.path, chosen.borrow, "import websockets; print(websockets.own)") == "12.0"
+    assert "websockets 12.0" in said[0]

@@ -23,7 +23,7 @@ stdio.install(PIPE)
 
 
 def output_of(body: str, *, read: bool = True) -> tuple[list[Unit], bytes]:
-    """Run `body` in a process whose output is installed in a pipe; its units and what reached the real stdout."""
+    """Run `body` with its output led into a pipe; its units, and what reached the real stdout."""
     reader, writer = os.pipe()
     code = HEAD.replace("PIPE", str(writer)) + textwrap.dedent(body) + "\nstdio.drain(5)\nos._exit(0)\n"
     process = subprocess.Popen(

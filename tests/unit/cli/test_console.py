@@ -18,8 +18,16 @@ FINDING = {
     "origin": "shop.py:3",
     "cure": "Start it later.",
 }
-ENTRY = {"name": "shop", "mode": "fork", "start": "spare", "start_ms": 0.42, "url": "http://h:1", "memory_bytes": 2411724,
-         "max_instances": 8, "reason": None}  # fmt: skip
+ENTRY = {
+    "name": "shop",
+    "mode": "fork",
+    "start": "spare",
+    "start_ms": 0.42,
+    "url": "http://h:1",
+    "memory_bytes": 2411724,
+    "max_instances": 8,
+    "reason": None,
+}
 
 
 @pytest.fixture
