@@ -122,7 +122,7 @@ class Gateway:
         process = launch.start_logs(
             theirs.fileno(),
             self.core.life_fd,
-            as_json=self.config.access_log == "json",
+            as_json=self.console.json,
             out_fd=self.core.access_fd,
         )
         theirs.close()
@@ -250,7 +250,15 @@ class Gateway:
         if not all(one.is_up for one in self.functions) or self.core.stopping:
             return
         self._listening = True
-        self.door.listen(self.config.listeners)
+        try:
+            self.door.listen(self.config.listeners)
+        except OSError as error:
+            # Two programs may bind one address while neither listens; the second to listen is refused.
+            where = ", ".join(self.config.urls)
+            self.console.error(f"{where}: {error.strerror}; another program was faster. Try --port 0.")
+            self.exit_status = 1
+            self._finish()
+            return
         systemd.notify("READY=1")
         self._announce(self.functions, self.config.urls)
 
