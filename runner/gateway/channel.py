@@ -68,6 +68,10 @@ class Channel:
                 size, received = fds.receive(self.sock, _buffer, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                # The other side closed with a message of ours unread. The kernel tells that first, and
+                # once; what it had sent before is still there to be read.
+                continue
             except OSError:
                 size, received = 0, []
             if size == 0:

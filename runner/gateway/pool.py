@@ -274,8 +274,9 @@ class Pool:
     def _ready(self, one: Instance, pid: int) -> None:
         now = self.core.clock()
         one.ready_ns = one.idle_since_ns = now
-        if one.pidfd < 0 and pid:
-            self._adopt_process(one, pid)
+        one.pid = pid
+        if one.pidfd < 0 and one.starter is not None and not one.starter.alive:
+            self._adopt_process(one)
         if not one.trial:
             self.tally.started(START_NAMES[one.start], now - one.born_ns)
         if one.state == STARTING:
@@ -283,11 +284,10 @@ class Pool:
             self.start_failures = 0
             self.pump()
 
-    def _adopt_process(self, one: Instance, pid: int) -> None:
+    def _adopt_process(self, one: Instance) -> None:
         # Its template died between the fork and the report; it is our child now (subreaper).
-        if one.starter is not None and not one.starter.alive:
-            with contextlib.suppress(ProcessLookupError):  # dead and collected: its socket says the rest
-                self.forked(one, pid, os.pidfd_open(pid))
+        with contextlib.suppress(ProcessLookupError):  # dead and collected: its socket says the rest
+            self.forked(one, one.pid, os.pidfd_open(one.pid))
 
     def _returned(self, one: Instance, back: frames.ReturnFrame) -> None:
         conn = one.loans.pop(back.id, None)
@@ -331,6 +331,8 @@ class Pool:
                 one.channel.drain()
                 if not one.channel.is_open:
                     self._dead(one)
+                elif one.pid:
+                    self._adopt_process(one)
 
     def _dead(self, one: Instance) -> None:
         if one.state == GONE:

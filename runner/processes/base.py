@@ -51,7 +51,10 @@ class Base:
         buffer = bytearray(fds.MAX_MESSAGE)
         view = memoryview(buffer)
         while True:
-            size, received = fds.receive(self.control, buffer)
+            try:
+                size, received = fds.receive(self.control, buffer)
+            except ConnectionResetError:
+                size, received = 0, []
             if size == 0:
                 os._exit(0)
             if buffer[0] == frames.START:

@@ -281,7 +281,10 @@ def serve_orders(prepared: Prepared, control: socket.socket) -> None:
     buffer = bytearray(fds.MAX_MESSAGE)
     view = memoryview(buffer)
     while True:
-        size, received = fds.receive(control, buffer)
+        try:
+            size, received = fds.receive(control, buffer)
+        except ConnectionResetError:
+            return
         if size == 0:
             return
         if buffer[0] != frames.START:
