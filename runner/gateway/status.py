@@ -80,6 +80,8 @@ def _template(function: Function) -> dict[str, Any]:
         state = "building" if template is None else "rebuilding"
     elif function.last_error is not None:
         state = "failed"
+    elif template is not None and function.pool.mode == SPAWN:
+        state = "ready"  # it has told what it found and left: spawned instances come from the base
     alive = template is not None and template.alive
     return {
         "pid": template.pid if template is not None and alive else None,

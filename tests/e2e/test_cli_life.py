@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,3 +163,19 @@ def test_an_app_on_a_unix_socket_that_is_removed_at_the_end(tmp_path: Path) -> N
         assert not (tmp_path / "hello.sock").exists()
     finally:
         runner.close()
+
+
+def test_of_two_runners_that_bind_one_port_the_slower_gives_up_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(APP % "v1")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))  # bound and not yet listening, as a runner that is still starting
+        port = probe.getsockname()[1]
+        runner = Runner(tmp_path, "hello:app", "--port", str(port))
+        try:
+            runner.wait_for("starting a template")
+            probe.listen()
+            runner.wait_for("error: .*another program was faster")
+            assert runner.process.wait(40) == 1
+        finally:
+            runner.close()
