@@ -1,0 +1,58 @@
+"""Two tiers of the same tests, and a table of what they measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+FIGURES = pytest.StashKey[list[tuple[str, object]]]()
+SOAK_TIMEOUT_FACTOR = 30
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="full numbers instead of scaled-down loops")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Full numbers take longer: so does the patience of each test's hang-stopper."""
+    if not config.getoption("--soak"):
+        return
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0]) if marker and marker.args else 60.0
+        item.add_marker(pytest.mark.timeout(seconds * SOAK_TIMEOUT_FACTOR), append=False)
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> Callable[[T, T], T]:
+    """`soak(ci=..., full=...)`: the number for this run."""
+    full_run = bool(request.config.getoption("--soak"))
+
+    def choose(ci: T, full: T) -> T:
+        return full if full_run else ci
+
+    return choose
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """`record(figure, value)`: a row of the table that closes the run."""
+    figures = request.config.stash[FIGURES]
+    return lambda figure, value: figures.append((figure, value))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash[FIGURES]
+    if not figures:
+        return
+    terminalreporter.section("figures" if config.getoption("--soak") else "figures (scaled down)")
+    width = max(len(figure) for figure, _ in figures)
+    for figure, value in figures:
+        terminalreporter.write_line(f"{figure:<{width}}  {value}")
