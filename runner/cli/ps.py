@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from snapfork.runner import runtime_dir
 from snapfork.runner.cli.control_client import START, call
-from snapfork.runner.cli.tables import duration_text, instances_text, plain_table, starts_text
+from snapfork.runner.cli.tables import duration_text, instances_text, plain_table, print_table, starts_text
 from snapfork.runner.console import size_text
 from snapfork.runner.errors import UserError
 
@@ -38,9 +38,7 @@ def ps(
     for answer in answers:
         for row in _rows(answer):
             table.add_row(*row)
-    from rich.console import Console
-
-    Console().print(table)
+    print_table(table)
     for answer in answers:
         for url in answer.get("listeners") or answer.get("urls") or []:
             typer.echo(f"{answer['pid']}: {url}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+WIDE = 240
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,6 +19,16 @@ def plain_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
+
+
+def print_table(table: Table) -> None:
+    """To stdout; nothing is cut where no terminal sets the width."""
+    from rich.console import Console
+
+    out = Console()
+    if not out.is_terminal:
+        out = Console(width=WIDE)
+    out.print(table)
 
 
 def duration_text(seconds: float) -> str:
