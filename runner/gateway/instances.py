@@ -146,6 +146,9 @@ class Instance:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+        if self.state != GONE or self.channel is not None:
+            self.channel = None
+            page.unmap(self.words)
         self.state = GONE
 
 
@@ -170,4 +173,5 @@ class Kit:
     def discard(self) -> None:
         self.handed_over()
         self.control.close()
+        page.unmap(self.words)
         os.close(self.log_read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from snapfork.runner.http.answers import error_response
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
@@ -27,16 +27,23 @@ _CODES = {400: "bad_request", 413: "body_too_large"}
 _GONE = 499  # only in access lines: the client went before it was answered
 
 
-class Conversation:
-    """Serves one loan. `linger` waits a moment for a further request: True when bytes are there.
+class Host(Protocol):
+    """What a conversation needs of the loop that runs it."""
 
-    `abandoned` is set by another thread that has answered in the app's place.
-    """
+    def begins(self) -> None:
+        """A request begins: count it, before anybody is told that it is over."""
+
+    def linger(self, conversation: Conversation) -> bool:
+        """Wait a moment for a further request; True when bytes are there."""
+
+
+class Conversation:
+    """Serves one loan. `abandoned` is set by another thread that has answered in the app's place."""
 
     __slots__ = (
         "_bases",
         "_closed",
-        "_linger",
+        "_host",
         "_served",
         "abandoned",
         "answering",
@@ -54,11 +61,11 @@ class Conversation:
         served: Served,
         link: Link,
         loan: Loan,
-        linger: Callable[[Conversation], bool],
+        host: Host,
         wire: Wire | None = None,
     ) -> None:
         self._served = served
-        self._linger = linger
+        self._host = host
         self._closed = False
         self.link = link
         self.page = link.page
@@ -92,7 +99,7 @@ class Conversation:
     def _more(self) -> bytes:
         """Between two messages: the next bytes, or b"" after the loan has been given back."""
         link, loan = self.link, self.loan
-        if link.must_return(loan) or not self._linger(self):
+        if link.must_return(loan) or not self._host.linger(self):
             self.give_back(KEEP)
             return b""
         data = self.wire.receive()
@@ -134,6 +141,7 @@ class Conversation:
         self.begun = False
         self.answering = True
         page.begin(loan.slot, self.started_ns)
+        self._host.begins()
         self.request_id = self._name(head)
         token = serving.current_request_id.set(self.request_id)
         raw = None

@@ -51,20 +51,21 @@ class Loop:
             waiting.extend(link.receive())
 
     def _serve(self, loan: Loan) -> None:
-        conversation = Conversation(self.served, self.link, loan, self._linger)
+        conversation = Conversation(self.served, self.link, loan, self)
         if self.link.leave_level():
             conversation.give_back(KEEP, loan.prefix)
             return
         conversation.run()
+
+    def begins(self) -> None:
+        """Leave after the last request that this process may serve."""
         if self._left is not None:
-            self._left -= loan.requests
+            self._left -= 1
             if self._left <= 0:
                 self.link.leave()
 
-    def _linger(self, conversation: Conversation) -> bool:
+    def linger(self, conversation: Conversation) -> bool:
         """Wait for the connection's next request; anything from the gateway comes first."""
-        if self._left is not None and self._left <= conversation.loan.requests:
-            return False
         link = self.link
         both = select.poll()
         both.register(conversation.wire.sock, select.POLLIN)
@@ -92,12 +93,21 @@ def private(served: Served, raw: bytes) -> bytes:
     client.setblocking(False)
     wire = _PrivateWire(link, loan, client)
     try:
-        Conversation(served, link, loan, lambda conversation: False, wire).run()
+        Conversation(served, link, loan, _Alone(), wire).run()
         wire.drain()
     finally:
         client.close()
         link.close()
     return bytes(wire.answer)
+
+
+class _Alone:
+    """One request, nobody to wait for."""
+
+    def begins(self) -> None: ...
+
+    def linger(self, conversation: Conversation) -> bool:
+        return False
 
 
 class _PrivateWire(Wire):

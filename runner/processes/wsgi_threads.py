@@ -65,7 +65,7 @@ class _Guarded(Conversation):
     __slots__ = ("_lock",)
 
     def __init__(self, served: Served, link: Link, loan: Loan, crew: Crew) -> None:
-        super().__init__(served, link, loan, crew.linger)
+        super().__init__(served, link, loan, crew)
         self._lock = threading.Lock()
 
     def _claim(self) -> None:
@@ -147,24 +147,22 @@ class Crew:
                 self._open.discard(conversation)
             if conversation.abandoned:
                 return
-            self._count(loan.requests)
             with self._lock:
                 self._free += 1
             self._wake()
 
     def linger(self, conversation: Conversation) -> bool:
         """Wait a moment for the connection's next request."""
-        if self._left is not None and self._left <= conversation.loan.requests:
-            return False
         poll = select.poll()
         poll.register(conversation.wire.sock, select.POLLIN)
         return bool(poll.poll(LINGER_MS)) and not self.link.must_return(conversation.loan)
 
-    def _count(self, requests: int) -> None:
+    def begins(self) -> None:
+        """Leave after the last request that this process may serve."""
         if self._left is None:
             return
         with self._lock:
-            self._left -= requests
+            self._left -= 1
             if self._left <= 0:
                 self.link.leave()
 

@@ -51,6 +51,14 @@ def map_words(fd: int, nslots: int) -> memoryview:
     return memoryview(mmap.mmap(fd, page_bytes(nslots))).cast("Q")
 
 
+def unmap(words: memoryview) -> None:
+    """Give back what `map_words` mapped, and the descriptor that the mapping keeps."""
+    mapped = words.obj
+    words.release()
+    if isinstance(mapped, mmap.mmap):
+        mapped.close()
+
+
 class Page:
     """The instance's side of its own page. Not thread-safe: callers with threads hold one lock."""
 
