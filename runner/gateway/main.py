@@ -246,6 +246,7 @@ class Gateway:
         self.door.refresh_limits()
         if self._listening:
             self._announce([function], [])
+            self._reload_over()
             return
         if not all(one.is_up for one in self.functions) or self.core.stopping:
             return
@@ -259,7 +260,7 @@ class Gateway:
             self.exit_status = 1
             self._finish()
             return
-        systemd.notify("READY=1")
+        systemd.ready()
         self._announce(self.functions, self.config.urls)
 
     def _announce(self, functions: list[Function], urls: list[str]) -> None:
@@ -286,17 +287,24 @@ class Gateway:
         """A template did not come up: fatal at the start, survivable later."""
         if function.is_up:
             self.console.info(f"{function.name}: the version before goes on serving.")
+            self._reload_over()
         elif self.config.reload:
             self.console.info(f"{function.name}: waiting for a change of its files.")
         else:
             self.exit_status = 1
             self._finish()
 
+    def _reload_over(self) -> None:
+        if all(one.building is None for one in self.functions):
+            systemd.ready()
+
     def reload(self, why: str = "") -> None:
         """Build new templates; each swaps in when it comes up."""
         if self.core.stopping:
             return
         self.console.info(f"reloading ({why})." if why else "reloading.")
+        if self._listening:
+            systemd.reloading()
         for one in self.functions:
             one.build()
 
@@ -341,7 +349,7 @@ class Gateway:
             self._finish()
             return
         self.core.stopping = True
-        systemd.notify("STOPPING=1")
+        systemd.stopping()
         drain = max([pool.settings.get("drain_timeout", 0.0) for pool in self.pools.values()] or [0.0])
         self._stop_deadline = self.loop.time() + drain
         busy = sum(1 for pool in self.pools.values() if pool.active())

@@ -281,10 +281,9 @@ def install(pipe_fd: int, on_loss: Callable[[int], None] | None = None) -> None:
     _sink.request_id = serving.current_request_id
 
 
-def pump() -> None:
-    """Write what waits, without blocking; for a loop that has a moment."""
-    if _sink.ring or _sink.dropped:
-        _sink.pump()
+def pump() -> bool:
+    """Write what waits, without blocking; for a loop that has a moment. True when something is left."""
+    return bool(_sink.ring or _sink.dropped) and not _sink.pump()
 
 
 def drain(seconds: float = 1.0) -> None:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from snapfork.runner.processes import stdio
 from snapfork.runner.processes.link import KEEP, WARM, Link, Loan, PrivateLink
 from snapfork.runner.processes.wsgi_conversation import Conversation
 from snapfork.runner.processes.wsgi_wire import Wire
@@ -17,6 +18,8 @@ from snapfork.runner.wire.page import private_page
 if TYPE_CHECKING:
     from snapfork.runner.processes.serving import Served
 
+OUTPUT_MS = 100
+"""How often output that a full pipe has not taken is offered again while nothing else happens."""
 LINGER_MS = 10
 """How long a sticky connection is waited on for its next request before it goes back."""
 
@@ -47,7 +50,7 @@ class Loop:
                 self._serve(waiting.popleft())
             if link.leave_level() and not link.loans:
                 return
-            control.poll()
+            control.poll(OUTPUT_MS if stdio.pump() else None)
             waiting.extend(link.receive())
 
     def _serve(self, loan: Loan) -> None:

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from snapfork.runner.http.answers import error_response
+from snapfork.runner.processes import stdio
 from snapfork.runner.processes.link import END, KEEP, Link, Loan
 from snapfork.runner.processes.wsgi_conversation import Conversation
 from snapfork.runner.processes.wsgi_wire import Abandoned, ClientGone
@@ -111,7 +112,7 @@ class Crew:
         while not link.closed:
             if link.leave_level() and not link.loans:
                 return
-            for fd, _ in poll.poll(TICK_MS if self._open else None):
+            for fd, _ in poll.poll(TICK_MS if stdio.pump() or self._open else None):
                 if fd == link.fd:
                     for loan in link.receive():
                         self.take(loan)
