@@ -214,7 +214,9 @@ def _read_target(head: Head) -> None:
         absolute = _AUTHORITY.match(target)
         if absolute is not None:
             # RFC 9112, 3.2.2: the authority of an absolute target wins over the Host header.
-            head.host = _host(absolute[1].rpartition(b"@")[2])
+            authority = absolute[1].rpartition(b"@")[2]
+            head.host = _host(authority)
+            head.headers = [(b"host", authority), *(one for one in head.headers if one[0] != b"host")]
             target = target[absolute.end() :]
             if target[:1] != b"/":
                 target = b"/" + target

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
 
 MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
-_ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), 127, *range(128, 160)]} | {34: '\\"', 92: "\\\\"}
+MAX_TARGET = 1024  # what is shown of a request's target, so that the rest of the line always fits
+_ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 256)]} | {34: '\\"', 92: "\\\\"}
+
+_QUOTED = {code: f"%{code:02X}" for code in range(127, 256)}
 
 
 class AccessLog:
@@ -55,20 +58,35 @@ class AccessLog:
         if not ready:
             self.dropped += 1
             return
-        text = self._json if self.mode == "json" else self._text
-        line = text(client, head, status, size, duration_ns, request_id, start)
-        if self.dropped:
-            line = f"[{self.dropped} access lines dropped: the output was not read fast enough]\n" + line
+        if self.dropped and self._write(self._told_drops()):
             self.dropped = 0
+        text = self._json if self.mode == "json" else self._text
+        if not self._write(text(client, head, status, size, duration_ns, request_id, start)):
+            self.dropped += 1
+
+    def _write(self, line: str) -> bool:
+        """True when the line is out (or the output is closed for good), False when there is no room."""
         data = line.encode("utf-8", "backslashreplace")
         if len(data) > MAX_LINE:
             data = data[: MAX_LINE - 5] + b" ...\n"
         try:
             os.write(self.fd, data)
         except BlockingIOError:
-            self.dropped += 1
+            return False
         except OSError:
-            self.mode = "off"  # the output is closed for good
+            self.mode = "off"
+        return True
+
+    def _told_drops(self) -> str:
+        if self.mode == "json":
+            entry = {
+                "time": self._now(),
+                "event": "access_lines_dropped",
+                "function": self.function,
+                "count": self.dropped,
+            }
+            return json.dumps(entry) + "\n"
+        return f"[{self.dropped} access lines dropped: the output was not read fast enough]\n"
 
     def _open(self) -> select.poll:
         # Several processes write to one pipe, so that room seen by poll may be gone at the write: a
@@ -92,7 +110,7 @@ class AccessLog:
     ) -> str:
         peer = client[0] if client else "unix"
         kind = f" {start}" if start else ""
-        request = _request_line(head).translate(_ESCAPED)
+        request = _request_line(head)
         return (
             f"{self._now()} {self.function} {peer.translate(_ESCAPED)} "
             f'"{request}" {status} {size} {duration_ns / 1e6:.1f}ms{kind} '
@@ -115,12 +133,12 @@ class AccessLog:
             "function": self.function,
             "client": client[0] if client else None,
             "method": head.method if head else None,
-            "target": head.target.decode("latin-1")[:2048] if head else None,
+            "target": _shortened(head.target.decode("latin-1").translate(_QUOTED)) if head else None,
             "version": f"{head.version[0]}.{head.version[1]}" if head else None,
             "status": status,
             "bytes": size,
             "ms": round(duration_ns / 1e6, 3),
-            "request_id": request_id[:128],
+            "request_id": request_id,
         }
         if start:
             entry["start"] = start
@@ -138,4 +156,9 @@ class AccessLog:
 def _request_line(head: Head | None) -> str:
     if head is None:
         return "-"
-    return f"{head.method} {head.target.decode('latin-1')} HTTP/{head.version[0]}.{head.version[1]}"
+    target = _shortened(head.target.decode("latin-1").translate(_ESCAPED))
+    return f"{head.method} {target} HTTP/{head.version[0]}.{head.version[1]}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TARGET else text[:MAX_TARGET] + "..."

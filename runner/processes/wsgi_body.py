@@ -29,14 +29,17 @@ class BodyRefused(OSError):
 
 
 class RawBody(io.RawIOBase):
-    """Body bytes as they arrive. `leftover` holds what was read beyond the message's end."""
+    """Body bytes as they arrive. `leftover` holds what was read beyond the message's end.
+
+    `invite` is called when the app first reads a body whose client waits for 100 Continue.
+    """
 
     def __init__(
-        self, wire: Wire, head: Head, rest: bytes, max_body: int | None, may_continue: Callable[[], bool]
+        self, wire: Wire, head: Head, rest: bytes, max_body: int | None, invite: Callable[[], None]
     ) -> None:
         super().__init__()
         self._wire = wire
-        self._may_continue = may_continue
+        self._invite = invite
         self._awaits_continue = head.expect and not rest
         self._max_body = max_body
         self._decoder = ChunkedDecoder() if head.chunked else None
@@ -77,19 +80,15 @@ class RawBody(io.RawIOBase):
                 raise self.refused
             if self.complete or self.broken:
                 return b""
-            self._invite()
+            if self._awaits_continue:
+                self._awaits_continue = False
+                self._invite()
             data = self._wire.wait_and_receive()
             if not data:
                 self.broken = True  # the client went before it had sent everything
                 return b""
             self._take(data)
         return self._pieces.pop(0)
-
-    def _invite(self) -> None:
-        if self._awaits_continue:
-            self._awaits_continue = False
-            if self._may_continue():
-                self._wire.send([CONTINUE])
 
     def _take(self, data: bytes) -> None:
         if self._decoder is None:

@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from snapfork.runner.http.answers import error_response
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.processes import serving
-from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, START_NAMES, WARM, Link, Loan
-from snapfork.runner.processes.wsgi_body import BodyRefused, RawBody, open_body
+from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, START_NAMES, WARM, Link, Loan, PrivateLink
+from snapfork.runner.processes.wsgi_body import CONTINUE, BodyRefused, RawBody, open_body
 from snapfork.runner.processes.wsgi_environ import base_environ, make_environ
 from snapfork.runner.processes.wsgi_response import FileWrapper, Response
 from snapfork.runner.processes.wsgi_wire import Abandoned, ClientGone, Cut, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from snapfork.runner.processes.serving import Served
 
-LEFTOVER = 131072
-"""Bytes that a message to the gateway may carry back."""
 _CODES = {400: "bad_request", 413: "body_too_large"}
 _GONE = 499  # only in access lines: the client went before it was answered
+_MAX_REQUEST_ID = 200
 
 
 class Host(Protocol):
@@ -44,48 +41,54 @@ class Conversation:
         "_bases",
         "_closed",
         "_host",
-        "_served",
+        "_own_id",
+        "_private",
+        "_raw",
+        "_rest",
         "abandoned",
         "answering",
         "begun",
+        "client",
+        "head",
         "link",
         "loan",
         "page",
         "request_id",
+        "served",
         "started_ns",
         "wire",
     )
 
-    def __init__(
-        self,
-        served: Served,
-        link: Link,
-        loan: Loan,
-        host: Host,
-        wire: Wire | None = None,
-    ) -> None:
-        self._served = served
-        self._host = host
-        self._closed = False
+    def __init__(self, served: Served, link: Link, loan: Loan, host: Host, wire: Wire | None = None) -> None:
+        self.served = served
         self.link = link
         self.page = link.page
         self.loan = loan
+        self.client = loan.client
         self.wire = wire or Wire(link, loan)
+        self.head: Head | None = None
         self.abandoned = False
         self.answering = False
         self.begun = False
         self.started_ns = 0
         self.request_id = "-"
+        self._host = host
+        self._bases: dict[str, dict[str, Any]] = {}
+        self._closed = False
+        self._own_id = not served.trusted.peer(self.client[0] if self.client else None)
+        self._private = isinstance(link, PrivateLink)
+        self._raw: RawBody | None = None
+        self._rest = b""
 
     def run(self) -> None:
         """Serve until the loan is given back."""
         data, self.loan.prefix = self.loan.prefix, b""
-        while not self._closed:
+        while not (self._closed or self.abandoned):
             end = find_end(data)
             if end >= 0:
                 data = self._message(data, end)
             elif data:
-                self.give_back(RETRY if len(data) > self._served.settings["head_size"] else KEEP, data)
+                self.give_back(RETRY if len(data) > self.served.settings["head_size"] else KEEP, data)
             else:
                 data = self._more()
 
@@ -94,26 +97,35 @@ class Conversation:
         if not self._closed:
             self._closed = True
             self.wire.close()
-            self.link.give_back(self.loan, how, leftover[:LEFTOVER], flags)
+            self.link.give_back(self.loan, how, leftover, flags)
 
     def _more(self) -> bytes:
-        """Between two messages: the next bytes, or b"" after the loan has been given back."""
+        """Between two messages: the next bytes, or b"" when there are none (yet)."""
         link, loan = self.link, self.loan
         if link.must_return(loan) or not self._host.linger(self):
             self.give_back(KEEP)
             return b""
+        if self.wire.is_unix:
+            self.page.reading(loan.slot)
         data = self.wire.receive()
-        if data is None:
-            return b""
-        if not data:
+        if data == b"":
             self.give_back(END, b"", CLEAN)
+            return b""
+        return self._without_blank_lines(data or b"")
+
+    def _without_blank_lines(self, data: bytes) -> bytes:
+        """RFC 9112, 2.2: empty lines before a request are passed over."""
+        if data[:1] in (b"\r", b"\n"):
+            data = data.lstrip(b"\r\n")
+        if not data:
+            self.page.boundary(self.loan.slot, self.loan.consumed, self.loan.written)
         return data
 
     # -- one message -----------------------------------------------------------------------------------
 
     def _message(self, data: bytes, end: int) -> bytes:
         """Serve the message at the start of `data`; return what follows it."""
-        served, settings = self._served, self._served.settings
+        served, settings = self.served, self.served.settings
         if self.loan.requests and self.link.must_return(self.loan):
             self.give_back(KEEP, data)
             return b""
@@ -136,71 +148,99 @@ class Conversation:
         return self._serve(head, data[end:], prefix)
 
     def _serve(self, head: Head, rest: bytes, prefix: str) -> bytes:
-        served, loan, page = self._served, self.loan, self.page
+        self._start(head)
+        loan = self.loan
+        token = serving.current_request_id.set(self.request_id)
+        try:
+            self._rest = rest
+            self._raw = raw = self._body(head, rest)
+            start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
+            own = self._own_headers(start)
+            response = Response(self.wire, head, own, head.keep_alive, self._claim, self._announce)
+            environ = make_environ(self._base(prefix), self.served, head, open_body(raw), self.request_id)
+            goes_on = self._call(environ, response)
+        finally:
+            serving.current_request_id.reset(token)
+        if not self._settle():
+            return b""
+        duration = time.monotonic_ns() - self.started_ns
+        loan.requests += 1
+        self.page.finish(loan.slot, response.status if response.begun else 0, duration)
+        status = response.status if response.begun else _GONE
+        self.served.access.line(
+            self.client, head, status, response.body_bytes, duration, self.request_id, start
+        )
+        return self._boundary(goes_on)
+
+    def _start(self, head: Head) -> None:
+        self.head = head
         self.started_ns = time.monotonic_ns()
         self.begun = False
-        self.answering = True
-        page.begin(loan.slot, self.started_ns)
-        self._host.begins()
         self.request_id = self._name(head)
-        token = serving.current_request_id.set(self.request_id)
-        raw = None
-        if head.chunked or head.content_length:
-            raw = RawBody(self.wire, head, rest, served.settings["max_body"], lambda: not self.begun)
-        read = self._answered_if_read(raw, rest)
-        response = Response(self.wire, head, self._own_headers(), head.keep_alive, self._claim, read)
-        start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
-        goes_on = False
-        try:
-            environ = make_environ(
-                base_environ(served, FileWrapper, prefix), served, loan, head, open_body(raw), self.request_id
-            )
-            goes_on = self._call(environ, response, raw)
-        finally:
-            self.answering = False
-            serving.current_request_id.reset(token)
-            duration = time.monotonic_ns() - self.started_ns
-            loan.requests += 1
-            page.finish(loan.slot, response.status if response.begun else 0, duration)
-        if self.abandoned:
-            return b""
-        status = response.status if response.begun else _GONE
-        served.access.line(loan.client, head, status, response.body_bytes, duration, self.request_id, start)
-        return self._boundary(goes_on, raw, rest)
+        self.page.begin(self.loan.slot, self.started_ns)
+        self._host.begins()
+        self.answering = True
 
-    def _boundary(self, goes_on: bool, raw: RawBody | None, rest: bytes) -> bytes:
+    def _settle(self) -> bool:
+        """The app's call is over; False when its request has been answered in its place."""
+        self.answering = False
+        return True
+
+    def _boundary(self, goes_on: bool) -> bytes:
+        raw = self._raw
         complete = raw is None or raw.finish()
-        leftover = rest if raw is None else raw.leftover
+        leftover = self._rest if raw is None else raw.leftover
+        self._raw = None
         if not (goes_on and complete):
             self.give_back(END, b"", CLEAN if complete and not leftover else 0)
             return b""
-        if not leftover:
-            self.page.boundary(self.loan.slot, self.loan.consumed, self.loan.written)
-        return leftover
+        return self._without_blank_lines(leftover)
 
-    def _answered_if_read(self, raw: RawBody | None, rest: bytes) -> Callable[[int], None]:
-        def last(size: int) -> None:
-            loan = self.loan
-            if not rest if raw is None else raw.complete and not raw.leftover:
-                self.page.answered(loan.slot, loan.consumed, loan.written + size)
+    def _body(self, head: Head, rest: bytes) -> RawBody | None:
+        if head.chunked or head.content_length:
+            return RawBody(self.wire, head, rest, self.served.settings["max_body"], self.invite)
+        return None
 
-        return last
+    def _base(self, prefix: str) -> dict[str, Any]:
+        base = self._bases.get(prefix)
+        if base is None:
+            base = base_environ(self.served, FileWrapper, prefix, self.client, self.loan.server)
+            if self._private:
+                base["snapfork.warm_up"] = True
+            self._bases[prefix] = base
+        return base
+
+    # -- what the response and the body ask for --------------------------------------------------------
 
     def _claim(self) -> None:
-        """Before the first byte; forbids it when the request has been answered already."""
+        """Before the first byte; raises Abandoned when the request has been answered already."""
         if self.abandoned:
             raise Abandoned
         self.begun = True
         self.page.first_byte(self.loan.slot)
 
-    def _call(self, environ: dict[str, Any], response: Response, raw: RawBody | None) -> bool:
+    def _announce(self, size: int) -> None:
+        """Before the last send of a message: where the connection will then be, if nothing else was read."""
+        raw, loan = self._raw, self.loan
+        if not self._rest if raw is None else raw.complete and not raw.leftover:
+            self.page.answered(loan.slot, loan.consumed, loan.written + size)
+
+    def invite(self) -> None:
+        """Send 100 Continue, unless an answer is on its way."""
+        if not self.begun and not self.abandoned:
+            self.wire.send([CONTINUE])
+
+    # -- the app ---------------------------------------------------------------------------------------
+
+    def _call(self, environ: dict[str, Any], response: Response) -> bool:
         """Run the app; True when the connection can go on."""
         result: Any = None
         try:
             try:
-                result = self._served.app(environ, response.start_response)
+                result = self.served.app(environ, response.start_response)
+                self._check_refused(response)
                 response.send_body(result)
-                self._check_refused(raw, response)
+                self._check_refused(response)
                 return response.finish()
             finally:
                 close = getattr(result, "close", None)
@@ -211,15 +251,19 @@ class Conversation:
         except Cut:
             self.page.cut()
             return False
-        except BaseException:  # whatever the app raises is its client's 500, SystemExit included
-            return self._failed(response, raw)
+        except BaseException as error:  # whatever the app raises is its client's 500, SystemExit included
+            if self._private and not isinstance(error, Exception | SystemExit | KeyboardInterrupt):
+                raise  # the template's own alarm
+            return self._failed(response)
 
-    def _check_refused(self, raw: RawBody | None, response: Response) -> None:
+    def _check_refused(self, response: Response) -> None:
+        # Most frameworks turn an error of wsgi.input into an answer of their own; the limit's answer is ours.
+        raw = self._raw
         if raw is not None and raw.refused is not None and not response.begun:
             raise raw.refused
 
-    def _failed(self, response: Response, raw: RawBody | None) -> bool:
-        refused = raw.refused if raw is not None else None
+    def _failed(self, response: Response) -> bool:
+        refused = self._raw.refused if self._raw is not None else None
         if refused is None:
             sys.stderr.write(f"Exception in WSGI application\n{traceback.format_exc()}")
         if response.begun or self.abandoned:
@@ -246,20 +290,17 @@ class Conversation:
     # -- names -----------------------------------------------------------------------------------------
 
     def _name(self, head: Head) -> str:
-        client = self.loan.client
-        for name, value in head.headers:
-            if name == b"x-request-id" and value and len(value) <= 200:
-                if self._served.trusted.peer(client[0] if client else None):
+        if not self._own_id:
+            for name, value in head.headers:
+                if name == b"x-request-id" and 0 < len(value) <= _MAX_REQUEST_ID:
                     return value.decode("latin-1")
-                break
-        return serving.request_id(self._served, self.loan)
+        return serving.request_id(self.served, self.loan)
 
-    def _own_headers(self) -> bytes:
-        loan = self.loan
-        own = b"X-Request-Id: " + self.request_id.encode("latin-1") + b"\r\n"
-        if loan.start != WARM and not loan.requests:
-            ms = (self.started_ns - loan.t0_ns) / 1e6
-            own += f'Server-Timing: start;desc="{START_NAMES[loan.start]}";dur={ms:.2f}\r\n'.encode()
+    def _own_headers(self, start: str) -> bytes:
+        own = b"X-Request-Id: %s\r\n" % self.request_id.encode("latin-1")
+        if start:
+            ms = (time.monotonic_ns() - self.loan.t0_ns) / 1e6
+            own += f'Server-Timing: start;desc="{start}";dur={ms:.2f}\r\n'.encode()
         return own
 
 
@@ -268,6 +309,6 @@ def _server_error(response: Response) -> None:
     response.started = False
     response.keep_alive = False
     response.start_response("500 Internal Server Error", [("Content-Type", "text/plain; charset=utf-8")])
-    response.declared_by_us(len(body))
+    response.length_known(len(body))
     response.write(body)
     response.finish()

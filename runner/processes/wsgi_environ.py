@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
-    from snapfork.runner.processes.link import Loan
     from snapfork.runner.processes.serving import Served
 
 _MAX_NAMES = 1024
@@ -25,10 +24,25 @@ def variable(name: bytes) -> str | None:
         return key
 
 
-def base_environ(served: Served, file_wrapper: Any, prefix: str) -> dict[str, Any]:
-    """What every request of this function has in common."""
+def base_environ(
+    served: Served,
+    file_wrapper: Any,
+    prefix: str,
+    client: tuple[str, int] | None,
+    server: tuple[str, int | None],
+) -> dict[str, Any]:
+    """What all requests of one connection below one mount have in common.
+
+    Over a Unix socket REMOTE_ADDR is "", and SERVER_NAME is left to the Host header.
+    """
     return {
         "SCRIPT_NAME": prefix,
+        "SERVER_NAME": "" if server[1] is None else server[0],
+        "SERVER_PORT": "80" if server[1] is None else str(server[1]),
+        "REMOTE_ADDR": client[0] if client else "",
+        "REMOTE_PORT": str(client[1]) if client else "",
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": sys.stderr,
         "SERVER_SOFTWARE": "snapfork",
         "wsgi.version": (1, 0),
         "wsgi.multithread": served.settings["concurrency"] > 1,
@@ -40,24 +54,19 @@ def base_environ(served: Served, file_wrapper: Any, prefix: str) -> dict[str, An
 
 
 def make_environ(
-    base: dict[str, Any], served: Served, loan: Loan, head: Head, body: Any, request_id: str
+    base: dict[str, Any], served: Served, head: Head, body: Any, request_id: str
 ) -> dict[str, Any]:
-    """The environ of one request; `base` is `base_environ` for its mount."""
+    """The environ of one request; `base` is `base_environ` for its connection and mount."""
     environ = base.copy()
     prefix = base["SCRIPT_NAME"]
-    client, server = loan.client, loan.server
     environ["REQUEST_METHOD"] = head.method
     environ["PATH_INFO"] = head.path[len(prefix) :] if prefix else head.path
     environ["QUERY_STRING"] = head.query.decode("latin-1")
     environ["RAW_URI"] = environ["REQUEST_URI"] = head.target.decode("latin-1")
     environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.version == (1, 1) else "HTTP/1.0"
-    environ["SERVER_NAME"] = server[0] if server[1] is not None else (head.host or "localhost")
-    environ["SERVER_PORT"] = str(server[1]) if server[1] is not None else "80"
-    environ["REMOTE_ADDR"] = client[0] if client else ""
-    environ["REMOTE_PORT"] = str(client[1]) if client else ""
-    environ["wsgi.url_scheme"] = "http"
+    if not base["SERVER_NAME"]:
+        environ["SERVER_NAME"] = head.host or "localhost"
     environ["wsgi.input"] = body
-    environ["wsgi.errors"] = sys.stderr
     environ["snapfork.request_id"] = request_id
     forwarded = False
     for name, value in head.headers:
@@ -68,16 +77,15 @@ def make_environ(
         if key in environ:
             text = f"{environ[key]}{';' if key == 'HTTP_COOKIE' else ','}{text}"
         environ[key] = text
-        forwarded = forwarded or name.startswith(b"x-forwarded")
-    if b"x-snapfork-warm-up" in (name for name, _ in head.headers[:8]):
-        environ["snapfork.warm_up"] = True
+        if name.startswith(b"x-forwarded"):
+            forwarded = True
     if forwarded:
-        _believe(environ, served, head, client)
+        _believe(environ, served, head)
     return environ
 
 
-def _believe(environ: dict[str, Any], served: Served, head: Head, client: tuple[str, int] | None) -> None:
-    host, scheme = served.trusted.client_and_scheme(head.headers, client[0] if client else None)
+def _believe(environ: dict[str, Any], served: Served, head: Head) -> None:
+    host, scheme = served.trusted.client_and_scheme(head.headers, environ["REMOTE_ADDR"] or None)
     if host:
         environ["REMOTE_ADDR"] = host
         environ["REMOTE_PORT"] = "0"

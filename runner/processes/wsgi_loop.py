@@ -40,6 +40,9 @@ class Loop:
         self.link = link
         self.waiting: deque[Loan] = deque()
         self._left = served.settings["max_requests"]
+        self._both = select.poll()
+        self._both.register(link.fd, select.POLLIN)
+        self._watched = -1
 
     def run(self) -> None:
         link, waiting = self.link, self.waiting
@@ -59,6 +62,9 @@ class Loop:
             conversation.give_back(KEEP, loan.prefix)
             return
         conversation.run()
+        if self._watched >= 0:
+            self._both.unregister(self._watched)
+            self._watched = -1
 
     def begins(self) -> None:
         """Leave after the last request that this process may serve."""
@@ -70,10 +76,10 @@ class Loop:
     def linger(self, conversation: Conversation) -> bool:
         """Wait for the connection's next request; anything from the gateway comes first."""
         link = self.link
-        both = select.poll()
-        both.register(conversation.wire.sock, select.POLLIN)
-        both.register(link.fd, select.POLLIN)
-        ready = both.poll(LINGER_MS)
+        if self._watched < 0:
+            self._watched = conversation.loan.fd
+            self._both.register(self._watched, select.POLLIN)
+        ready = self._both.poll(LINGER_MS)
         if not ready:
             return False
         for fd, _ in ready:
@@ -121,6 +127,7 @@ class _PrivateWire(Wire):
     def __init__(self, link: Link, loan: Loan, client: socket.socket) -> None:
         super().__init__(link, loan)
         self._client = client
+        client.shutdown(socket.SHUT_WR)  # a body that is shorter than announced ends here
         self.answer = bytearray()
 
     def drain(self) -> None:

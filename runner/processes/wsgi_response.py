@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
-JOIN_BELOW = 65536
-"""A body up to this size is copied behind the head and sent with it."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_STATUS = re.compile(r"[1-9]\d\d(?: [^\x00-\x1f\x7f]*)?")
-_HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-)
+_BAD_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_STATUS = re.compile(r"[1-9][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?")
+_ADDED = frozenset({"date", "server", "x-request-id"})
+"""Added where the app does not set them."""
+_SPECIAL = _ADDED | {
+    "content-length",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+"""Not simply passed on: those above, the length, and what concerns one hop only and is the server's."""
 
 _date_second = 0
 _date_line = b""
@@ -57,11 +66,15 @@ class FileWrapper:
 
     def regular(self) -> tuple[int, int, int] | None:
         """(descriptor, offset, bytes to the end) of a regular file, else None."""
+        # Only plain files: fileno() of a GzipFile, say, names the compressed bytes.
+        raw = getattr(self.filelike, "raw", self.filelike)
+        if not isinstance(raw, io.FileIO) or not isinstance(self.filelike, io.BufferedIOBase | io.FileIO):
+            return None
         try:
-            fd = self.filelike.fileno()
+            fd = raw.fileno()
             info = os.fstat(fd)
             offset = self.filelike.tell()
-        except (AttributeError, OSError, ValueError):
+        except (OSError, ValueError):
             return None
         if not stat.S_ISREG(info.st_mode):
             return None
@@ -71,17 +84,19 @@ class FileWrapper:
 class Response:
     """One response. `claim` is called once, before its first byte is sent, and may raise to forbid it.
 
-    `last` is called before the send that completes a message after which the connection goes on, with the
-    number of bytes in it.
+    `own` are header lines of the runner; `last` is called before the send that completes a message after
+    which the connection goes on, with the number of bytes in it.
     """
 
     __slots__ = (
+        "_bodiless",
         "_chunked",
         "_claim",
-        "_headers",
         "_last",
         "_left",
+        "_lines",
         "_own",
+        "_seen",
         "_wire",
         "begun",
         "body_bytes",
@@ -106,8 +121,10 @@ class Response:
         self._own = own
         self._claim = claim
         self._last = last
-        self._headers: list[tuple[str, str]] = []
+        self._lines: list[str] = []
+        self._seen: list[str] = []
         self._chunked = False
+        self._bodiless = False
         self._left: int | None = None
         self.head = head
         self.keep_alive = keep_alive
@@ -123,7 +140,7 @@ class Response:
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """PEP 3333's start_response; raises AssertionError or ValueError for what it forbids."""
+        """PEP 3333's start_response; raises AssertionError, TypeError or ValueError for what it forbids."""
         if exc_info is not None:
             try:
                 if self.begun and exc_info[1] is not None:
@@ -138,26 +155,39 @@ class Response:
         self.started = True
         self.status_line = status
         self.status = int(status[:3])
+        self._bodiless = self.status < 200 or self.status in (204, 304)
         return self.write
 
     def _take_headers(self, headers: list[tuple[str, str]]) -> None:
-        self._headers = []
-        self.declared = None
+        self._lines = lines = []
+        self._seen = []
+        self._chunked = False
+        self._left = self.declared = None
         for name, value in headers:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"header {name!r}: names and values must be str")
             if not _TOKEN.fullmatch(name) or _BAD_VALUE.search(value):
                 raise ValueError(f"header {name!r}: the name or value {value!r} is not allowed in HTTP")
             lower = name.lower()
-            if lower in _HOP_BY_HOP:
-                if lower == "connection" and value.lower() == "close":
-                    self.keep_alive = False
-                continue
-            if lower == "content-length":
-                if not value.strip().isdigit():
-                    raise ValueError(f"Content-Length {value!r} is not a number")
-                self.declared = int(value)
-            self._headers.append((name, value))
+            if lower not in _SPECIAL or self._take_special(lower, value):
+                lines.append(f"{name}: {value}\r\n")
+
+    def _take_special(self, name: str, value: str) -> bool:
+        """Note a header that bears on the framing or that is added if missing; True: pass it on."""
+        if name in _ADDED:
+            self._seen.append(name)
+            return True
+        if name == "connection":
+            if "close" in value.lower():
+                self.keep_alive = False
+        elif name == "content-length":
+            value = value.strip()
+            if not value.isdecimal() or not value.isascii():
+                raise ValueError(f"Content-Length {value!r} is not a number")
+            if self.declared is not None:
+                raise ValueError("Content-Length is given twice")
+            self.declared = int(value)
+        return False
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body at once."""
@@ -165,9 +195,12 @@ class Response:
             raise TypeError(f"a WSGI body is made of bytes, not {type(data).__name__}")
         if not self.started:
             raise AssertionError("the body began before start_response was called")
-        if not data and not self.begun:
+        if not data:
             return
-        self._send(bytes(data))
+        if not self.begun:
+            self._begin(bytes(data))
+        elif pieces := self._framed(bytes(data)):
+            self._put(pieces, self._left == 0)
 
     # -- what the loop calls ---------------------------------------------------------------------------
 
@@ -176,16 +209,16 @@ class Response:
         if isinstance(result, FileWrapper) and self._send_file(result):
             return
         if self.declared is None and not self.begun and isinstance(result, list | tuple) and len(result) < 2:
-            self.declared_by_us(sum(map(len, result)))
+            self.length_known(sum(map(len, result)))
         for piece in result:
             if piece:
+                if self.begun:
+                    self._wire.check_cut()
                 self.write(piece)
-                self._wire.check_cut()
 
-    def declared_by_us(self, size: int) -> None:
-        """The length is known although the app did not say it."""
-        if self.started and self._has_body():
-            self._headers.append(("Content-Length", str(size)))
+    def length_known(self, size: int) -> None:
+        """The body's length is known although the app did not say it (of HEAD, no body says nothing)."""
+        if self.started and not self._bodiless and (size or self.head.method != "HEAD"):
             self.declared = size
 
     def finish(self) -> bool:
@@ -194,67 +227,48 @@ class Response:
             raise AssertionError("the app returned without calling start_response")
         if not self.begun:
             if self.declared is None:
-                self.declared_by_us(0)
-            self._begin([])
-        if self._chunked and self.head.method != "HEAD":
-            self._put([b"0\r\n\r\n"], self.keep_alive)
+                self.length_known(0)
+            self._begin(b"")
+        if self._chunked:
+            self._put([b"0\r\n\r\n"], True)
         if self._left:
             self.keep_alive = False  # fewer bytes than declared: only the end of the connection tells
         return self.keep_alive
 
-    def _send(self, data: bytes) -> None:
-        if not self.begun:
-            self._begin([data])
-        else:
-            self._put(self._framed(data))
-
-    def _begin(self, first: list[bytes]) -> None:
-        pieces = [self._head_lines()]
-        for data in first:
+    def _begin(self, data: bytes) -> None:
+        pieces = [self._head_bytes()]
+        silent = self._bodiless or self.head.method == "HEAD"
+        if data and not silent:
             pieces += self._framed(data)
         self._claim()
         self.begun = True
-        if len(pieces) > 1 and sum(map(len, pieces)) > JOIN_BELOW:
-            self._wire.send(pieces[:1])
-            pieces = pieces[1:]
-        self._put(pieces, bodiless=not self._has_body() or self.head.method == "HEAD")
+        self._put(pieces, silent or self._left == 0)
 
-    def _put(self, pieces: list[bytes], over: bool = False, bodiless: bool = False) -> None:
-        if over or (self.keep_alive and (self._left == 0 or bodiless)):
+    def _put(self, pieces: list[bytes], over: bool) -> None:
+        if over and self.keep_alive:
             self._last(sum(map(len, pieces)))
         self._wire.send(pieces)
 
     def _framed(self, data: bytes) -> list[bytes]:
         """`data` as it goes over the wire; what exceeds the declared length is dropped."""
-        if not self._has_body() or self.head.method == "HEAD":
-            return [b""]
+        if self._chunked:
+            self.body_bytes += len(data)
+            return [b"%x\r\n" % len(data), data, b"\r\n"]
         if self._left is not None:
             data = data[: self._left]
             self._left -= len(data)
+        elif self._bodiless or self.head.method == "HEAD":
+            return []
         self.body_bytes += len(data)
-        if self._chunked and data:
-            return [b"%x\r\n" % len(data), data, b"\r\n"]
-        return [data]
+        return [data] if data else []
 
-    def _has_body(self) -> bool:
-        return self.status >= 200 and self.status not in (204, 304)
-
-    def _head_lines(self) -> bytes:
-        head = self.head
-        has_body = self._has_body()
-        lines = [f"HTTP/1.1 {self.status_line}\r\n"]
-        has_date = has_server = has_id = False
-        for name, value in self._headers:
-            lower = name.lower()
-            has_date = has_date or lower == "date"
-            has_server = has_server or lower == "server"
-            has_id = has_id or lower == "x-request-id"
-            if lower == "content-length" and not has_body and self.status != 304:
-                continue
-            lines.append(f"{name}: {value}\r\n")
-        if has_body:
+    def _head_bytes(self) -> bytes:
+        head, lines = self.head, self._lines
+        if self.declared is not None and (not self._bodiless or self.status == 304):
+            lines.append(f"Content-Length: {self.declared}\r\n")
+        if not self._bodiless and head.method != "HEAD":
             if self.declared is not None:
-                self._left = self.declared if head.method != "HEAD" else None
+                self._left = self.declared
             elif head.version == (1, 1):
                 self._chunked = True
                 lines.append("Transfer-Encoding: chunked\r\n")
@@ -264,16 +278,20 @@ class Response:
             lines.append("Connection: close\r\n")
         elif head.version == (1, 0):
             lines.append("Connection: keep-alive\r\n")
-        text = "".join(lines).encode("latin-1")
-        if not has_date:
-            text += date_line()
-        if not has_server:
-            text += b"Server: snapfork\r\n"
-        if not has_id:
-            text += self._own
-        elif b"Server-Timing" in self._own:
-            text += self._own[self._own.index(b"Server-Timing") :]
-        return text + b"\r\n"
+        text = f"HTTP/1.1 {self.status_line}\r\n{''.join(lines)}".encode("latin-1")
+        if self._seen:
+            return text + self._missing() + b"\r\n"
+        return b"%sServer: snapfork\r\n%s%s\r\n" % (text, date_line(), self._own)
+
+    def _missing(self) -> bytes:
+        """The lines that an app may set by itself, less those that it did set."""
+        own = self._own
+        if "x-request-id" in self._seen:
+            at = own.find(b"Server-Timing")
+            own = own[at:] if at >= 0 else b""
+        date = b"" if "date" in self._seen else date_line()
+        server = b"" if "server" in self._seen else b"Server: snapfork\r\n"
+        return server + date + own
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         found = wrapper.regular()
@@ -281,12 +299,10 @@ class Response:
             return False
         fd, offset, size = found
         if self.declared is None:
-            self.declared_by_us(size)
-        self._begin([])
+            self.length_known(size)
+        self._begin(b"")
         if self._left is None:
-            if self._chunked or not self._has_body() or self.head.method == "HEAD":
-                return not self._chunked
-            self._left = size
+            return True  # no body belongs to this response
         count = min(size, self._left)
         self._wire.send_file(fd, offset, count)
         self.body_bytes += count

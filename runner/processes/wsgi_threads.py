@@ -1,7 +1,7 @@
 """WSGI above concurrency 1: the blocking conversation in threads that are made after the fork.
 
-The main thread alone talks to the gateway. A request that passes its timeout is answered by it; the thread
-that runs it cannot be stopped, so the instance finishes its other requests and leaves.
+The main thread alone hears the gateway. A request that passes its timeout is answered by it; the thread that
+runs it cannot be stopped, so the instance finishes its other requests and leaves.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from snapfork.runner.http.answers import error_response
 from snapfork.runner.processes import stdio
-from snapfork.runner.processes.link import END, KEEP, Link, Loan
+from snapfork.runner.processes.link import END, KEEP, START_NAMES, WARM, Link, Loan
 from snapfork.runner.processes.wsgi_conversation import Conversation
-from snapfork.runner.processes.wsgi_wire import Abandoned, ClientGone
-from snapfork.runner.wire.page import Page
+from snapfork.runner.processes.wsgi_wire import ClientGone, Cut
+from snapfork.runner.wire.page import W_WAITING, Page
 
 if TYPE_CHECKING:
+    from snapfork.runner.http.head import Head
     from snapfork.runner.processes.serving import Served
 
 LINGER_MS = 10
@@ -50,6 +51,8 @@ class SharedPage(Page):
     def begin(self, slot: int, now_ns: int) -> None:
         with self._lock:
             super().begin(slot, now_ns)
+            if not self.words[W_WAITING]:  # the main thread corrects it, unless the app keeps it from running
+                self.waiting_since(now_ns)
 
     def finish(self, slot: int, status: int, duration_ns: int) -> None:
         with self._lock:
@@ -60,8 +63,9 @@ class SharedPage(Page):
             super().cut()
 
 
-class _Guarded(Conversation):
-    """A conversation whose first byte and whose abandonment exclude each other."""
+class Shared(Conversation):
+    """A conversation that the main thread may end: the app's first byte, the end of its call and `abandon`
+    exclude each other."""
 
     __slots__ = ("_lock",)
 
@@ -73,33 +77,63 @@ class _Guarded(Conversation):
         with self._lock:
             super()._claim()
 
-    def abandon(self) -> bool:
-        """Answer 504 in the app's place; False when the app has begun, or has nothing to answer."""
+    def invite(self) -> None:
         with self._lock:
-            if self.begun or self.abandoned or not self.answering:
+            super().invite()
+
+    def _settle(self) -> bool:
+        with self._lock:
+            super()._settle()
+            return not self.abandoned
+
+    def waiting_since(self) -> int:
+        """When the request began that has no first byte yet (nanoseconds); 0 when there is none."""
+        return self.started_ns if self.answering and not self.begun else 0
+
+    def abandon(self, began_before_ns: int) -> bool:
+        """Answer 504 in place of an app that has sent nothing since `began_before_ns` or longer; False when
+        there is no such request any more."""
+        with self._lock:
+            if self.begun or self.abandoned or not self.answering or self.started_ns > began_before_ns:
                 return False
             self.abandoned = True
-        timeout = self._served.settings["timeout"]
-        message = f"function {self._served.function!r} did not answer within {timeout:g} s"
-        with contextlib.suppress(ClientGone, Abandoned):
-            self.page.first_byte(self.loan.slot)
-            self.wire.send([error_response(504, "timeout", message, self.request_id)])
-        self.give_back(END)
+        self.link.leave()
+        if self.head is not None:
+            self._answer_late(self.head)
         return True
+
+    def _answer_late(self, head: Head) -> None:
+        loan, request_id = self.loan, self.request_id
+        limit = self.served.settings["timeout"]
+        message = f"function {self.served.function!r} did not answer within {limit:g} s"
+        answer = error_response(504, "timeout", message, request_id, head=head.method == "HEAD")
+        self.page.first_byte(loan.slot)
+        with contextlib.suppress(ClientGone, Cut):
+            self.wire.send([answer])
+        duration = time.monotonic_ns() - self.started_ns
+        start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
+        loan.requests += 1
+        self.page.finish(loan.slot, 504, duration)
+        self.served.access.line(self.client, head, 504, 0, duration, request_id, start)
+        # The descriptor stays open: its number must not come back while the other thread may still read
+        # from it. The gateway ends the connection without us.
+        self._closed = True
+        self.link.give_back(loan, END)
 
 
 class Crew:
-    """Threads, made as they are needed, that take loans from one queue."""
+    """Up to `concurrency` threads, made as they are needed, that take loans from one queue."""
 
     def __init__(self, served: Served, link: Link) -> None:
         self.served = served
         self.link = link
         self._timeout_ns = int(served.settings["timeout"] * 1e9)
+        self._limit = served.settings["concurrency"]
         self._left = served.settings["max_requests"]
-        self._loans: queue.SimpleQueue[Loan | None] = queue.SimpleQueue()
-        self._open: set[_Guarded] = set()
+        self._loans: queue.SimpleQueue[Loan] = queue.SimpleQueue()
+        self._open: set[Shared] = set()
         self._threads = 0
-        self._free = 0
+        self._unserved = 0
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -112,7 +146,7 @@ class Crew:
         while not link.closed:
             if link.leave_level() and not link.loans:
                 return
-            for fd, _ in poll.poll(TICK_MS if stdio.pump() or self._open else None):
+            for fd, _ in poll.poll(TICK_MS if stdio.pump() or self._unserved else None):
                 if fd == link.fd:
                     for loan in link.receive():
                         self.take(loan)
@@ -121,42 +155,34 @@ class Crew:
             self._look_around()
 
     def take(self, loan: Loan) -> None:
-        """Give a loan to a free thread, or to a new one."""
+        """Give a loan to a free thread, or to a new one while there may be more."""
         with self._lock:
-            if self._free == 0:
+            self._unserved += 1
+            is_short = self._threads < min(self._unserved, self._limit)
+            if is_short:
                 self._threads += 1
-                threading.Thread(target=self._work, daemon=True, name=f"wsgi-{self._threads}").start()
-            else:
-                self._free -= 1
         self._loans.put(loan)
+        if is_short:
+            threading.Thread(target=self._work, daemon=True, name="wsgi").start()
 
     def _work(self) -> None:
         while True:
             loan = self._loans.get()
-            if loan is None:
-                return
-            conversation = _Guarded(self.served, self.link, loan, self)
+            conversation = Shared(self.served, self.link, loan, self)
             self._open.add(conversation)
-            try:
-                if self.link.leave_level():
-                    conversation.give_back(KEEP, loan.prefix)
-                else:
-                    conversation.run()
-            except OSError:
-                conversation.give_back(END)  # its socket was closed under it, by abandon()
-            finally:
-                self._open.discard(conversation)
-            if conversation.abandoned:
-                return
+            if self.link.leave_level():
+                conversation.give_back(KEEP, loan.prefix)
+            else:
+                conversation.run()
+            self._open.discard(conversation)
             with self._lock:
-                self._free += 1
+                self._unserved -= 1
+                if conversation.abandoned:
+                    self._threads -= 1
             self._wake()
-
-    def linger(self, conversation: Conversation) -> bool:
-        """Wait a moment for the connection's next request."""
-        poll = select.poll()
-        poll.register(conversation.wire.sock, select.POLLIN)
-        return bool(poll.poll(LINGER_MS)) and not self.link.must_return(conversation.loan)
+            if conversation.abandoned:
+                conversation.wire.close()
+                return
 
     def begins(self) -> None:
         """Leave after the last request that this process may serve."""
@@ -167,20 +193,34 @@ class Crew:
             if self._left <= 0:
                 self.link.leave()
 
+    def linger(self, conversation: Conversation) -> bool:
+        """Wait a moment for the connection's next request, unless another connection waits."""
+        if not self._loans.empty():
+            return False
+        poll = select.poll()
+        poll.register(conversation.wire.sock, select.POLLIN)
+        return bool(poll.poll(LINGER_MS)) and not self.link.must_return(conversation.loan)
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it has been woken often enough
             os.write(self._wake_write, b"\0")
 
     def _look_around(self) -> None:
+        """Tell the gateway that this process lives and since when a request waits; answer late ones."""
         now = time.monotonic_ns()
-        if not self._open:
-            return
-        self.link.page.heartbeat(now)
+        oldest = 0
         for conversation in list(self._open):
-            late = conversation.answering and now - conversation.started_ns > self._timeout_ns
-            if late and conversation.abandon():
-                sys.stderr.write(
-                    f"Request {conversation.request_id} passed its timeout; its thread is abandoned "
-                    "and this instance will be replaced\n"
-                )
-                self.link.leave()
+            since = conversation.waiting_since()
+            if since and since < now - self._timeout_ns:
+                self._end_late(conversation, now - self._timeout_ns)
+            elif since:
+                oldest = min(oldest or since, since)
+        self.link.page.heartbeat(now)
+        self.link.page.waiting_since(oldest)
+
+    def _end_late(self, conversation: Shared, began_before_ns: int) -> None:
+        if conversation.abandon(began_before_ns):
+            sys.stderr.write(
+                f"Request {conversation.request_id} passed its timeout; its thread is abandoned "
+                "and this instance will be replaced\n"
+            )

@@ -9,8 +9,12 @@ import socket
 from snapfork.runner.processes.link import Link, Loan
 
 READ_BYTES = 65536
+JOIN_BELOW = 65536
+"""Pieces of up to this size together are copied into one send; larger ones are gathered by the kernel."""
 LOOK_AROUND_MS = 200
 """How often a send that waits looks whether the drain deadline has passed."""
+STALLED_S = 60
+"""A client that takes not a byte of its answer for this long is taken for gone."""
 
 
 class ClientGone(Exception):
@@ -33,7 +37,9 @@ class Wire:
     def __init__(self, link: Link, loan: Loan) -> None:
         self.is_unix = loan.client is None
         family = socket.AF_UNIX if self.is_unix else socket.AF_INET  # given, so that Python need not ask
-        self.sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=loan.fd)
+        # With SOCK_NONBLOCK neither a system call nor socket.setdefaulttimeout() of the app gets in the way.
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        self.sock = socket.socket(family, kind, 0, fileno=loan.fd)
         self._link = link
         self._loan = loan
         self._poll_in: select.poll | None = None
@@ -41,8 +47,6 @@ class Wire:
 
     def receive(self) -> bytes | None:
         """Bytes that are there; None when there are none yet, b"" at the end or after a reset."""
-        if self.is_unix:
-            self._link.page.reading(self._loan.slot)
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -66,17 +70,17 @@ class Wire:
 
     def send(self, pieces: list[bytes]) -> None:
         """Send all of `pieces`. Raises ClientGone, or Cut when the drain deadline passes meanwhile."""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        sent = self._some(data)
-        if sent == len(data):
-            return
-        view = memoryview(data)
-        while True:
-            view = view[sent:]
-            if not view:
+        if len(pieces) > 1:
+            total = sum(map(len, pieces))
+            if total > JOIN_BELOW:
+                self._gather(pieces, total)
                 return
-            self._wait_writable()
-            sent = self._some(view)
+            data = b"".join(pieces)
+        else:
+            data = pieces[0]
+        sent = self._some(data)
+        if sent < len(data):
+            self._rest(data, sent)
 
     def send_file(self, fd: int, offset: int, count: int) -> None:
         """Send `count` bytes of a regular file from `offset` without copying them through Python."""
@@ -93,7 +97,28 @@ class Wire:
             self._loan.written += sent
             offset += sent
             count -= sent
-            self.check_cut()
+            if count:
+                self.check_cut()
+
+    def _gather(self, pieces: list[bytes], total: int) -> None:
+        try:
+            sent = self.sock.sendmsg(pieces, (), socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientGone(str(error)) from None
+        self._loan.written += sent
+        if sent < total:
+            for data in pieces:
+                if sent < len(data):
+                    self._rest(data, sent)
+                sent = max(0, sent - len(data))
+
+    def _rest(self, data: bytes, sent: int) -> None:
+        view = memoryview(data)[sent:]
+        while view:
+            self._wait_writable()
+            view = view[self._some(view) :]
 
     def check_cut(self) -> None:
         """Raise Cut when this process has to leave even from streams."""
@@ -117,5 +142,8 @@ class Wire:
         if self._poll_out is None:
             self._poll_out = select.poll()
             self._poll_out.register(self.sock, select.POLLOUT)
-        while not self._poll_out.poll(LOOK_AROUND_MS):
+        for _ in range(STALLED_S * 1000 // LOOK_AROUND_MS):
+            if self._poll_out.poll(LOOK_AROUND_MS):
+                return
             self.check_cut()
+        raise ClientGone(f"the client took nothing of its answer for {STALLED_S} s")
