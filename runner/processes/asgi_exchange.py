@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 import sys
 import time
 import traceback
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.http.answers import error_response
-from snapfork.runner.processes.asgi_uvicorn import HIGH_WATER_LIMIT, RequestResponseCycle
 from snapfork.runner.processes.link import END, START_NAMES, WARM
 from snapfork.runner.processes.serving import current_request_id
 
@@ -18,9 +18,35 @@ if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
     from snapfork.runner.processes.asgi_protocol import Connection
 
-_LOGGER = logging.getLogger("uvicorn.error")
-_UNBOUNDED = 1 << 62
+DATE, SERVER, REQUEST_ID = 1, 2, 4
+"""Headers of ours that an app may send itself, as bits."""
+HIGH_WATER = 65536
+"""Bytes of a request body that wait for the app before reading pauses."""
 _CLIENT_LEFT = 499  # only in access lines
+_UNBOUNDED = -1
+_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+_STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+_OWN = {b"date": DATE, b"server": SERVER, b"x-request-id": REQUEST_ID}
+_CRASH_BODY = b"Internal Server Error"
+_CRASH: dict[str, Any] = {
+    "type": "http.response.start",
+    "status": 500,
+    "headers": [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(_CRASH_BODY)),
+        (b"connection", b"close"),
+    ],
+}
 
 
 def complain(text: str, error: BaseException | None = None) -> None:
@@ -29,94 +55,113 @@ def complain(text: str, error: BaseException | None = None) -> None:
     sys.stderr.write(f"{text}\n{trace}")
 
 
-def _nothing() -> None:
-    return None
-
-
-class Exchange(RequestResponseCycle):
+class Exchange:
     """A request being served. `run()` is the body of its task; the connection feeds it the request's body.
 
     `status` is 0 until the response starts. `gone` means the client closed its side: the app is told, but
     what it sends is still sent, because a client that only half-closed waits for it.
     """
 
+    __slots__ = (
+        "_chunked",
+        "_delivered",
+        "_event",
+        "_keep_alive",
+        "_left",
+        "_logged",
+        "_more_body",
+        "_parts",
+        "_silent",
+        "_size",
+        "_start_kind",
+        "_unanswered",
+        "body_unasked",
+        "cancelled",
+        "complete",
+        "conn",
+        "disconnected",
+        "ended_ns",
+        "first_byte_ns",
+        "gone",
+        "head",
+        "host",
+        "request_id",
+        "scope",
+        "sent",
+        "slot",
+        "started",
+        "started_ns",
+        "status",
+        "task",
+        "wire",
+    )
+
     def __init__(self, conn: Connection, head: Head, scope: dict[str, Any], request_id: str) -> None:
-        host, loan = conn.host, conn.loan
+        loan = conn.loan
         self.conn = conn
-        self.host = host
+        self.host = conn.host
+        self.wire = conn.wire
         self.slot = loan.slot
         self.head = head
+        self.scope = scope
         self.request_id = request_id
         self.started_ns = time.monotonic_ns()
         self.ended_ns = 0
         self.first_byte_ns = 0
         self.status = 0
         self.sent = 0
-        self.gone = False
-        self.cancelled = False
+        self.started = self.complete = self.disconnected = self.gone = self.cancelled = False
         self.body_unasked = False
         self.task: asyncio.Task[None] | None = None
+        self._event: asyncio.Event | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._more_body = True
         self._delivered = False
+        self._unanswered = head.expect
+        self._keep_alive = head.keep_alive and head.version == (1, 1)
+        self._chunked = False
+        self._silent = head.method == "HEAD"
+        self._left = 0
         self._logged = False
         self._start_kind = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
-        self._until_close = False
-        super().__init__(
-            scope=scope,  # type: ignore[arg-type]
-            transport=conn.wire,  # type: ignore[arg-type]
-            flow=conn.flow,
-            logger=_LOGGER,
-            access_logger=_LOGGER,
-            access_log=False,
-            default_headers=self._own_headers(),
-            message_event=asyncio.Event(),
-            expect_100_continue=head.expect,
-            keep_alive=head.keep_alive and head.version == (1, 1),
-            on_response=self._completed,
-        )
-
-    def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [*self.host.standard_headers(), (b"x-request-id", self.request_id.encode("latin-1"))]
-        if self._start_kind:
-            milliseconds = (self.started_ns - self.conn.loan.t0_ns) / 1e6
-            value = f'start;desc="{self._start_kind}";dur={milliseconds:.2f}'
-            headers.append((b"server-timing", value.encode()))
-        return headers
 
     # What the connection does with it
 
     def feed(self, part: bytes) -> None:
         """A piece of the request's body."""
-        if self.response_complete or self.disconnected:
+        if self.complete or self.disconnected:
             return
-        self.body += part
-        if len(self.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        self.message_event.set()
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > HIGH_WATER:
+            self.wire.pause_reading()
+        self._wake()
 
     def end_body(self) -> None:
-        self.more_body = False
-        self.message_event.set()
+        self._more_body = False
+        self._wake()
 
     def disconnect(self) -> None:
         """The connection is lost or given up: nothing is sent any more."""
         self.disconnected = True
-        self.message_event.set()
+        self._wake()
 
     def client_left(self) -> None:
         """The client closed its side: `receive` says so, `send` goes on."""
         self.gone = True
-        self.message_event.set()
+        self._wake()
 
     def refuse(self, status: int, code: str, message: str) -> None:
         """Answer in the app's place with a JSON error, and end the connection.
 
         A response that has started is cut instead.
         """
-        if not self.response_started:
+        if not self.started:
+            self.started = True
             self.status = status
             self.host.first_byte(self)
-            head_only = self.head.method == "HEAD"
-            self.conn.wire.write(error_response(status, code, message, self.request_id, head=head_only))
+            self.wire.write(error_response(status, code, message, self.request_id, head=self._silent))
             self._log(status)
         self.disconnect()
         self.conn.give_back(END)
@@ -134,7 +179,7 @@ class Exchange(RequestResponseCycle):
 
     def cut(self) -> bool:
         """End a response that has begun and is not over; True if there was one."""
-        if not self.response_started or self.response_complete or self.disconnected:
+        if not self.started or self.complete or self.disconnected:
             return False
         self.disconnect()
         self.conn.give_back(END)
@@ -145,7 +190,11 @@ class Exchange(RequestResponseCycle):
         if self.task is not None:
             self.task.cancel()
 
-    # The app's side
+    def _wake(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    # The app's call
 
     async def run(self) -> None:
         """Call the app; always ends in `host.finished`."""
@@ -155,9 +204,9 @@ class Exchange(RequestResponseCycle):
         except BaseException as error:  # SystemExit of a view must not end the other requests either
             await self._failed(error)
         else:
-            await self._returned(result)
+            if not self.complete or result is not None:
+                await self._returned(result)
         finally:
-            self.on_response = _nothing
             if not self._logged:
                 self._log(self.status or _CLIENT_LEFT)
             self.host.finished(self, self.status, (self.ended_ns or time.monotonic_ns()) - self.started_ns)
@@ -168,87 +217,27 @@ class Exchange(RequestResponseCycle):
         complain("Exception in ASGI application", error)
         if self.disconnected:
             return
-        if not self.response_started:
-            await self.send_500_response()
-        elif not self.response_complete:
-            self.conn.wire.close()
+        if not self.started:
+            await self._crash()
+        elif not self.complete:
+            self.wire.close()
 
     async def _returned(self, result: object) -> None:
         if self.disconnected:
             return
-        if not self.response_started:
+        if result is not None:
+            complain(f"ASGI callable should return None, but returned {result!r}.")
+        if not self.started:
             complain("ASGI callable returned without starting response.")
-            await self.send_500_response()
-        elif not self.response_complete:
+            await self._crash()
+        elif not self.complete:
             if not self.gone:
                 complain("ASGI callable returned without completing response.")
-            self.conn.wire.close()
-        elif result is not None:
-            complain(f"ASGI callable should return None, but returned {result!r}.")
+            self.wire.close()
 
-    async def send(self, message: Any) -> None:
-        """ASGI send."""
-        if self.disconnected:
-            return
-        if not self.response_started:
-            if message["type"] == "http.response.start":
-                await self._send_start(message)
-                return
-        elif message["type"] == "http.response.body":
-            self.sent += len(message.get("body", b""))
-            if self._until_close and not message.get("more_body", False):
-                more: Any = {**message, "more_body": True}
-                await super().send(more)
-                self.expected_content_length = 0
-                message = {"type": "http.response.body", "body": b""}
-        await super().send(message)
-
-    async def _send_start(self, message: Any) -> None:
-        headers = message.get("headers", ())
-        if not isinstance(headers, list | tuple):
-            message = {**message, "headers": (headers := list(headers))}
-        self.status = message["status"]
-        self.body_unasked = self.waiting_for_100_continue
-        names = {name.lower() for name, _ in headers}
-        if not names.isdisjoint(self.host.own_names):
-            self.default_headers = [header for header in self.default_headers if header[0] not in names]
-        if self.head.version == (1, 0) and names.isdisjoint((b"content-length", b"transfer-encoding")):
-            # An HTTP/1.0 client knows no chunks: the end of the connection ends the body.
-            self._until_close = self.head.method != "HEAD" and self.status not in (204, 304)
-            if self._until_close:
-                self.chunked_encoding = False
-                self.expected_content_length = _UNBOUNDED
-        self.first_byte_ns = time.monotonic_ns()
-        wire = self.conn.wire
-        self.host.first_byte(self)
-        wire.hold()
-        try:
-            await super().send(message)
-        except Exception:
-            if wire.release():  # refused before a byte was written: an error page can still be sent
-                self.response_started = False
-                self.chunked_encoding = None
-                self.expected_content_length = 0
-            raise
-        self.host.loop.call_soon(wire.flush)
-
-    async def receive(self) -> Any:
-        """ASGI receive."""
-        if not self._delivered:
-            message = await super().receive()
-            if message["type"] == "http.request" and not message["more_body"]:
-                self._delivered = True
-            return message
-        while not self.gone:
-            message = await super().receive()
-            if message["type"] == "http.disconnect":
-                return message
-        return {"type": "http.disconnect"}
-
-    def _completed(self) -> None:
-        self.ended_ns = time.monotonic_ns()
-        self._log(self.status)
-        self.conn.response_complete()
+    async def _crash(self) -> None:
+        await self.send(_CRASH)
+        await self.send({"type": "http.response.body", "body": _CRASH_BODY})
 
     def _log(self, status: int) -> None:
         self._logged = True
@@ -256,3 +245,137 @@ class Exchange(RequestResponseCycle):
         self.host.access.line(
             self.scope["client"], self.head, status, self.sent, duration, self.request_id, self._start_kind
         )
+
+    # ASGI
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI receive."""
+        if self._unanswered and not self.started and not self.disconnected:
+            self._unanswered = False
+            self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not (self.disconnected or self.complete or (self._delivered and self.gone)):
+            if not self._delivered and (self._parts or not self._more_body):
+                return self._take()
+            if self._event is None:
+                self._event = asyncio.Event()
+            await self._event.wait()
+            self._event.clear()
+        return {"type": "http.disconnect"}
+
+    def _take(self) -> dict[str, Any]:
+        body = b"".join(self._parts)
+        if self._parts:
+            self._parts = []
+            self._size = 0
+        if self._more_body:
+            self.wire.resume_reading()
+        else:
+            self._delivered = True
+        return {"type": "http.request", "body": body, "more_body": self._more_body}
+
+    async def send(self, message: Any) -> None:
+        """ASGI send."""
+        if self.wire.full:
+            await self.wire.drain()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if self.complete:
+            raise RuntimeError(f"Unexpected ASGI message {kind!r}: the response is already complete.")
+        if self.started:
+            if kind != "http.response.body":
+                raise RuntimeError(f"Expected ASGI message 'http.response.body', but got {kind!r}.")
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+        else:
+            if kind != "http.response.start":
+                raise RuntimeError(f"Expected ASGI message 'http.response.start', but got {kind!r}.")
+            self._send_start(message["status"], message.get("headers", ()))
+
+    def _send_start(self, status: int, headers: Any) -> None:
+        head = self._render(status, headers)
+        self.started = True
+        self.status = status
+        self.body_unasked = self._unanswered
+        self.first_byte_ns = time.monotonic_ns()
+        self.host.first_byte(self)
+        self.wire.hold(head)
+        self.host.flush_soon(self.wire)
+
+    def _render(self, status: int, headers: Any) -> bytes:
+        """The response's head; decides how its body is framed. Raises RuntimeError for an illegal header."""
+        fields = []
+        replaced = 0
+        length: int | None = None
+        chunked = close = False
+        for name, value in headers:
+            name = name.lower()
+            fields.append(name + b": " + value + b"\r\n")
+            if name == b"content-length" and not chunked:
+                length = int(value)
+            elif name == b"transfer-encoding" and value.lower() == b"chunked":
+                chunked = True
+                length = None
+            elif name == b"connection":
+                close = close or b"close" in [token.strip() for token in value.lower().split(b",")]
+            elif name in _OWN:
+                replaced |= _OWN[name]
+        block = b"".join(fields)
+        if _FIELDS.fullmatch(block) is None or block.count(b"\n") != len(fields):
+            raise RuntimeError("Invalid HTTP header name or value.")
+        if close:
+            self._keep_alive = False
+        self._silent = self._silent or status in (204, 304) or status < 200
+        if length is None and not chunked and not self._silent:
+            # An HTTP/1.0 client knows no chunks: the end of the connection ends the body.
+            chunked = self.head.version == (1, 1)
+            length = None if chunked else _UNBOUNDED
+            if chunked:
+                block += b"transfer-encoding: chunked\r\n"
+        self._chunked = chunked
+        self._left = length or 0
+        if not self._keep_alive and not close:
+            block += b"connection: close\r\n"
+        return b"".join((_STATUS_LINES[status], self._own_fields(replaced), block, b"\r\n"))
+
+    def _own_fields(self, replaced: int) -> bytes:
+        """Date, Server, X-Request-Id and Server-Timing, less those the app sends itself."""
+        fields = self.host.standard_fields(replaced)
+        if not replaced & REQUEST_ID:
+            fields += f"x-request-id: {self.request_id}\r\n".encode("latin-1")
+        if self._start_kind:
+            milliseconds = (self.started_ns - self.conn.loan.t0_ns) / 1e6
+            fields += f'server-timing: start;desc="{self._start_kind}";dur={milliseconds:.2f}\r\n'.encode()
+        return fields
+
+    def _send_body(self, body: bytes, more: bool) -> None:
+        size = len(body)
+        if self._silent:
+            pass
+        elif self._chunked:
+            data = b"%x\r\n%b\r\n" % (size, body) if size else b""
+            if not more:
+                data += b"0\r\n\r\n"
+            if data:
+                self.wire.write(data)
+        else:
+            if self._left != _UNBOUNDED:
+                if size > self._left:
+                    raise RuntimeError("Response content longer than Content-Length")
+                self._left -= size
+                if self._left and not more:
+                    raise RuntimeError("Response content shorter than Content-Length")
+            if size:
+                self.wire.write(body)
+        if not self._silent:
+            self.sent += size
+        if not more:
+            self._end()
+
+    def _end(self) -> None:
+        self.complete = True
+        self.ended_ns = time.monotonic_ns()
+        self._wake()
+        if not self._keep_alive:
+            self.wire.close()
+        self._log(self.status)
+        self.conn.response_complete()

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
-from snapfork.runner.processes.asgi_exchange import complain
+from snapfork.runner.processes.asgi_exchange import DATE, SERVER, complain
 from snapfork.runner.processes.asgi_protocol import READ_SIZE, Connection
 from snapfork.runner.processes.asgi_uvicorn import ServerState, websocket_config
 from snapfork.runner.processes.link import END, KEEP, Link, Loan
 
 if TYPE_CHECKING:
+    from snapfork.runner.processes.asgi_wire import Wire
     from snapfork.runner.processes.serving import Served
 
 TICK = 0.1
@@ -45,8 +46,6 @@ class Open(Protocol):
 
 class Host:
     """Serves the loans of `link` on `loop`. `on_quiet` is called whenever no loan and no request is left."""
-
-    own_names = frozenset((b"date", b"server", b"x-request-id", b"server-timing"))
 
     def __init__(
         self, served: Served, link: Link, loop: asyncio.AbstractEventLoop, on_quiet: Callable[[], None]
@@ -79,7 +78,8 @@ class Host:
         self._timer: asyncio.TimerHandle | None = None
         self._drained_ns = 0
         self._date_until = 0.0
-        self._standard: list[tuple[bytes, bytes]] = []
+        self._date = b""
+        self._held: list[Wire] = []
 
     # Loans
 
@@ -161,13 +161,25 @@ class Host:
         self.page.finish(entry.slot, status, duration_ns)
         self.check_quiet()
 
-    def standard_headers(self) -> list[tuple[bytes, bytes]]:
-        """Date and Server, as of this second."""
+    def standard_fields(self, replaced: int = 0) -> bytes:
+        """The Date and Server lines as of this second, less those whose bits are in `replaced`."""
         now = time.time()
         if now >= self._date_until:
             self._date_until = int(now) + 1.0
-            self._standard = [(b"date", formatdate(now, usegmt=True).encode()), (b"server", b"snapfork")]
-        return self._standard
+            self._date = b"date: " + formatdate(now, usegmt=True).encode() + b"\r\n"
+        fields = b"" if replaced & DATE else self._date
+        return fields if replaced & SERVER else fields + b"server: snapfork\r\n"
+
+    def flush_soon(self, wire: Wire) -> None:
+        """Send the head that `wire` holds in this turn of the loop's end, unless its body comes before."""
+        if not self._held:
+            self.loop.call_soon(self._flush)
+        self._held.append(wire)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        for wire in held:
+            wire.flush()
 
     # The look-around
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snapfork.runner.http.framing import BadChunk, ChunkedDecoder
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
-from snapfork.runner.processes import serving
 from snapfork.runner.processes.asgi_exchange import Exchange
-from snapfork.runner.processes.asgi_uvicorn import (
-    ASGI_VERSION,
-    HTTP_SPEC_VERSION,
-    FlowControl,
-    websockets_available,
-)
+from snapfork.runner.processes.asgi_scope import describe
+from snapfork.runner.processes.asgi_uvicorn import websockets_available
 from snapfork.runner.processes.asgi_wire import Wire
 from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, Loan
 
@@ -46,21 +41,19 @@ class Connection(asyncio.BufferedProtocol):
         "_flags",
         "_how",
         "_remaining",
-        "_trusted",
         "_unix",
         "buffer",
         "client",
         "exchange",
-        "flow",
         "host",
         "loan",
         "server",
         "transport",
+        "trusted",
         "wire",
     )
 
     wire: Wire
-    flow: FlowControl
     transport: asyncio.Transport
 
     def __init__(self, host: Host, loan: Loan, unix: bool) -> None:
@@ -71,7 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self.exchange: Exchange | None = None
         self.buffer = b""
         self._unix = unix
-        self._trusted = host.served.trusted.peer(self.client[0] if self.client else None)
+        self.trusted = host.served.trusted.peer(self.client[0] if self.client else None)
         self._remaining = 0
         self._chunks: ChunkedDecoder | None = None
         self._body_seen = 0
@@ -85,7 +78,6 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]
         self.wire = Wire(self.transport, self.loan)
-        self.flow = FlowControl(self.transport)
         self.host.connections.add(self)
         if self.loan.prefix:
             self.buffer, self.loan.prefix = self.loan.prefix, b""
@@ -109,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
             self.host.unsettled.discard(self)
             self._next()
         elif len(self.buffer) > PIPELINE:
-            self.flow.pause_reading()
+            self.wire.pause_reading()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -129,17 +121,17 @@ class Connection(asyncio.BufferedProtocol):
         return True  # a client that only half-closed gets its answer
 
     def pause_writing(self) -> None:
-        self.flow.pause_writing()
+        self.wire.pause_writing()
 
     def resume_writing(self) -> None:
-        self.flow.resume_writing()
+        self.wire.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         host, exchange = self.host, self.exchange
         self.wire.lost = True
         host.forget(self)
-        self.flow.resume_writing()
-        if exchange is not None and not exchange.response_complete:
+        self.wire.resume_writing()
+        if exchange is not None and not exchange.complete:
             exchange.disconnect()
         if exc is not None:
             how, flags = END, CLEAN  # reset by the client
@@ -220,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
         self._start(head, root_path, data[end:])
 
     def _start(self, head: Head, root_path: str, rest: bytes) -> None:
-        exchange = Exchange(self, head, self.scope(head, root_path), self.request_id(head))
+        exchange = Exchange(self, head, *describe(self, head, root_path))
         self.exchange = exchange
         self.buffer = b""
         self._body_seen = 0
@@ -240,7 +232,7 @@ class Connection(asyncio.BufferedProtocol):
         from snapfork.runner.processes.asgi_websocket import WebSocket
 
         data, self.buffer = self.buffer, b""
-        WebSocket(self, head, self.scope(head, root_path), self.request_id(head)).start(data)
+        WebSocket(self, head, *describe(self, head, root_path)).start(data)
 
     def _over_limit(self, size: int) -> bool:
         return self.host.max_body is not None and size > self.host.max_body
@@ -271,7 +263,7 @@ class Connection(asyncio.BufferedProtocol):
         if over:
             self._chunks = None
             exchange.end_body()
-            if exchange.response_complete:
+            if exchange.complete:
                 self._message_over(rest)
                 return b""
         return rest
@@ -287,7 +279,7 @@ class Connection(asyncio.BufferedProtocol):
         """The response is complete; if the request is read as well, this is a message boundary."""
         exchange = self.exchange
         assert exchange is not None
-        self.flow.resume_reading()
+        self.wire.resume_reading()
         if self._body_unread():
             # Read on and drop it, unless that is long or, after an unanswered `Expect`, may never come.
             if self._chunks is not None or self._remaining > SWALLOW or exchange.body_unasked:
@@ -305,48 +297,6 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.settle()
             self._rest()
-
-    # The request as the app sees it
-
-    def request_id(self, head: Head) -> str:
-        """The id of a request: a trusted peer's own, or a new one."""
-        if self._trusted:
-            for name, value in head.headers:
-                if name == b"x-request-id" and value:
-                    return value.decode("latin-1")
-        return serving.request_id(self.host.served, self.loan)
-
-    def scope(self, head: Head, root_path: str) -> dict[str, Any]:
-        """The ASGI scope of an HTTP request."""
-        client, scheme = self.client, "http"
-        if self._trusted:
-            client, scheme = self._forwarded(head)
-        raw_path = head.raw_path
-        path = head.path
-        if b"%" in raw_path or not raw_path.isascii():
-            path = path.encode("latin-1").decode("utf-8", "replace")
-        return {
-            "type": "http",
-            "asgi": {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION},
-            "http_version": "1.1" if head.version == (1, 1) else "1.0",
-            "server": self.server,
-            "client": client,
-            "scheme": scheme,
-            "method": head.method,
-            "root_path": root_path,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": head.query,
-            "headers": head.headers,
-            "state": self.host.served.state.copy(),
-        }
-
-    def _forwarded(self, head: Head) -> tuple[tuple[str, int] | None, str]:
-        if not any(name.startswith(b"x-forwarded") for name, _ in head.headers):
-            return self.client, "http"
-        peer = self.client[0] if self.client else None
-        host, scheme = self.host.served.trusted.client_and_scheme(head.headers, peer)
-        return (host, 0) if host else self.client, scheme or "http"
 
 
 def _wants_websocket(head: Head) -> bool:

@@ -1,8 +1,7 @@
-"""The one place that imports uvicorn's internals: what is used of them, and nothing else.
+"""The one place that imports uvicorn: its WebSocket protocol on the websockets package.
 
-`RequestResponseCycle` speaks ASGI for one request (headers, chunking, receive and send); heads and bodies are
-parsed by `snapfork.runner.http`, exactly as the gateway does. `WebSocketsSansIOProtocol` speaks WebSocket.
-A test holds these classes to the attributes and arguments relied upon.
+HTTP is not uvicorn's here: heads and bodies are read by `snapfork.runner.http`, exactly as the gateway reads
+them, so that a second parser could only disagree.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
@@ -29,19 +26,11 @@ else:
         websockets_available = False
 
 __all__ = [
-    "ASGI_VERSION",
-    "HIGH_WATER_LIMIT",
-    "HTTP_SPEC_VERSION",
-    "FlowControl",
-    "RequestResponseCycle",
     "ServerState",
     "WebSocketsSansIOProtocol",
     "websocket_config",
     "websockets_available",
 ]
-
-ASGI_VERSION = "3.0"
-HTTP_SPEC_VERSION = "2.3"
 
 
 def websocket_config(app: Any) -> Any:
@@ -50,7 +39,7 @@ def websocket_config(app: Any) -> Any:
         loaded=True,
         loaded_app=app,
         root_path="",
-        asgi_version=ASGI_VERSION,
+        asgi_version="3.0",
         ws_max_size=16 * 1024 * 1024,
         ws_max_queue=32,
         ws_ping_interval=20.0,

@@ -56,7 +56,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.status = 0
         self.shake_ns = 0
         self.logger = cast(Any, _Complaints())
-        self.default_headers = list(host.standard_headers())
+        self.default_headers = []
         self._task: asyncio.Task[None] | None = None
         self._send_response = self.conn.send_response
         # The one place through which every kind of handshake response passes.
@@ -138,11 +138,19 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._over()
 
     def _respond(self, response: Response) -> None:
-        response.headers["X-Request-Id"] = self.request_id
+        for name, value in self._own_headers():
+            if name not in response.headers:
+                response.headers[name] = value
         if response.status_code == SWITCHING:
             self.host.page.stream(+1)
         self._answered(response.status_code)
         self._send_response(response)
+
+    def _own_headers(self) -> list[tuple[str, str]]:
+        lines = self.host.standard_fields().decode().split("\r\n")[:-1]
+        return [(name, value) for name, _, value in (line.partition(": ") for line in lines)] + [
+            ("x-request-id", self.request_id)
+        ]
 
     def _answered(self, status: int) -> None:
         self.status = status

@@ -1,4 +1,4 @@
-"""The transport of one lent connection as responses see it: counted, and with heads and bodies joined."""
+"""The transport of a lent connection as requests see it: counted, flow-controlled, heads joined to bodies."""
 
 from __future__ import annotations
 
@@ -7,54 +7,47 @@ from typing import Any
 
 from snapfork.runner.processes.link import Loan
 
+JOIN = 65536
+"""Bytes up to which a head and its body are copied together: one system call and one segment for both."""
+
 
 class Wire:
-    """Counts what is written into `loan.written`; can hold a response head back until its body follows.
-
-    `hold()` makes the next `write` wait for the one after it, for `flush()` or for `close()`, so that a short
-    response is one segment and one system call.
+    """Writes are counted in `loan.written`. A head given to `hold` goes out with the next `write`, with
+    `flush` or with `close`, whichever comes first.
     """
 
-    __slots__ = ("_held", "_loan", "_transport", "_wait", "lost")
+    __slots__ = ("_held", "_loan", "_reading", "_transport", "_writable", "_write", "lost")
 
     def __init__(self, transport: asyncio.Transport, loan: Loan) -> None:
         self._transport = transport
+        self._write = transport.write
         self._loan = loan
         self._held = b""
-        self._wait = False
+        self._reading = True
+        self._writable: asyncio.Event | None = None
         self.lost = False
 
-    def hold(self) -> None:
-        """The next write is a response head."""
-        self._wait = True
-
-    def release(self) -> bool:
-        """Take `hold()` back; True if no head was written since."""
-        waited, self._wait = self._wait, False
-        return waited
+    def hold(self, head: bytes) -> None:
+        self._held = head
 
     def write(self, data: bytes) -> None:
         if self.lost:
             return
-        if self._wait:
-            self._wait = False
-            self._held = data
-            return
         if self._held:
-            held, self._held = self._held, b""
-            self._loan.written += len(held) + len(data)
-            self._transport.writelines((held, data))
-        elif data:
-            self._loan.written += len(data)
-            self._transport.write(data)
+            if len(data) <= JOIN:
+                data = self._held + data
+                self._held = b""
+            else:
+                self.flush()
+        self._loan.written += len(data)
+        self._write(data)
 
     def flush(self) -> None:
         """Send a held head now."""
-        self._wait = False
         if self._held and not self.lost:
             held, self._held = self._held, b""
             self._loan.written += len(held)
-            self._transport.write(held)
+            self._write(held)
 
     def close(self) -> None:
         """Close this process's descriptor once everything is written; the connection itself stays open."""
@@ -69,11 +62,35 @@ class Wire:
         """Whether bytes wait to be taken by the kernel."""
         return bool(self._held) or self._transport.get_write_buffer_size() > 0
 
+    # Flow control; the first two are called by the transport's protocol
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    @property
+    def full(self) -> bool:
+        """True while the client reads more slowly than the app writes."""
+        return self._writable is not None
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up or is gone."""
+        while self._writable is not None:
+            await self._writable.wait()
+
     def pause_reading(self) -> None:
-        self._transport.pause_reading()
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._transport.resume_reading()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._transport.get_extra_info(name, default)

@@ -179,7 +179,7 @@ def test_leaving_returns_idle_loans_at_once_and_busy_ones_at_the_boundary() -> N
         idle = lender.lend(get("/"))
         idle.response()
         busy = lender.lend(get("/slow"))
-        lender.wait_word(page.W_BUSY, 1)
+        lender.wait_word(page.W_STARTED, 2)
         lender.leave()
         assert lender.returned().how == KEEP
         unread = lender.lend(get("/"))
