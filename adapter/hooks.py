@@ -5,8 +5,8 @@
     after_fork       in each instance, before its first request, and after a restore
     pre_stop         in each instance before it leaves; all together have ten seconds
 
-Either `@serverless(after_fork=connect)` with one function or a list, or, in any module, with or without an app
-at hand:
+Either `@serverless(after_fork=connect)` with one function or a list, or, in any module, whether or not it
+knows the app:
 
     from snapfork.adapter import hooks
 

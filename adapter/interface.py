@@ -25,15 +25,13 @@ class Shape:
     __slots__ = ("is_async", "keywords", "names", "required", "takes")
 
     def __init__(self, signature: inspect.Signature, is_async: bool) -> None:
-        positional = [p for p in signature.parameters.values() if p.kind <= 1]
+        parameters = list(signature.parameters.values())
+        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.names = [p.name for p in positional]
         self.required = [p.name for p in positional if p.default is p.empty]
-        self.keywords = [
-            p.name for p in signature.parameters.values() if p.kind == p.KEYWORD_ONLY and p.default is p.empty
-        ]
-        self.takes = (
-            None if any(p.kind == p.VAR_POSITIONAL for p in signature.parameters.values()) else len(positional)
-        )
+        self.keywords = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
+        endless = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+        self.takes = None if endless else len(positional)
         self.is_async = is_async
 
     def accepts(self, count: int) -> bool:
@@ -63,7 +61,10 @@ def shape_of(thing: Any) -> Shape | None:
 
 
 def is_factory(thing: Any) -> bool:
-    """Whether `thing` makes an app when called, instead of being one. Raises SettingError if nothing tells."""
+    """Whether `thing` makes an app when called, instead of being one.
+
+    Raises SettingError if nothing tells, or if it is neither.
+    """
     if not callable(thing):
         raise SettingError(f"{describe(thing)} is neither an app nor an application factory.")
     if isinstance(thing, type):
@@ -84,10 +85,13 @@ def is_factory(thing: Any) -> bool:
 
 
 def detect(app: Any) -> str:
-    """"wsgi" or "asgi" for an app that is not a factory. Raises SettingError if nothing tells, or it is no app."""
+    """ "wsgi" or "asgi" for an app that is not a factory.
+
+    Raises SettingError if nothing tells, or if it is no app.
+    """
     found = _detect(app, 0)
     if found is None:
-        raise SettingError(f"Whether {describe(app)} is WSGI or ASGI cannot be told from its signature: {_SAY_IT}.")
+        raise SettingError(f"Whether {describe(app)} is WSGI or ASGI, its signature does not tell: {_SAY_IT}.")
     return found
 
 
@@ -188,8 +192,8 @@ def _wrong_async(thing: Any, shape: Shape) -> str:
     name = describe(thing)
     if not shape.required:
         return (
-            f"{name} is an async factory, and no event loop runs when the app is made: make it a plain function, "
-            "and move what it awaits to the app's lifespan."
+            f"{name} is an async factory, and no event loop runs when the app is made: "
+            "make it a plain function, and move what it awaits to the app's lifespan."
         )
     return f"{name} is async with ({', '.join(shape.names)}): an ASGI app takes (scope, receive, send)."
 

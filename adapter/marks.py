@@ -1,8 +1,8 @@
 """What `serverless` notes about an app or factory, and where it is kept.
 
-The notes are an attribute of the object itself, so that the object stays what it is to everybody else. Objects
-that take no attributes (with slots, bound methods) are kept in a list beside, by identity, for the life of the
-process.
+The notes are an attribute of the object itself, so that the object stays what it is to everybody else.
+Objects that take no attributes (with slots, bound methods) are kept in a list beside, by identity, for the
+life of the process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _beside: list[tuple[Any, Marks]] = []
 
 
 class Marks:
-    """settings: the decorator's layer, parsed. hooks: name -> functions. interface: "wsgi", "asgi" or None."""
+    """settings: the decorator's layer, parsed. hooks: name -> functions. interface: "wsgi", "asgi", None."""
 
     __slots__ = ("hooks", "interface", "settings")
 
@@ -57,25 +57,24 @@ def attach(thing: Any, marks: Marks) -> None:
 
 def of(thing: Any) -> Marks | None:
     """The marks of `thing` itself, or of its class."""
-    for known, marks in _beside:
+    for known, noted in _beside:
         if known is thing:
-            return marks
+            return noted
     marks = getattr(thing, ATTRIBUTE, None)
     return marks if isinstance(marks, Marks) else None
 
 
 def find(thing: Any) -> Marks | None:
-    """The marks of `thing`, or of the app inside it where it is middleware around one; None if there are none."""
-    seen = []
-    for _ in range(DEPTH):
+    """The marks of `thing`, and below them those of the apps inside middleware, or None."""
+    found: Marks | None = None
+    seen: list[int] = []
+    while thing is not None and len(seen) < DEPTH and id(thing) not in seen:
         marks = of(thing)
         if marks is not None:
-            return marks
+            found = marks if found is None else marks.under(found)
         seen.append(id(thing))
         thing = inner(thing)
-        if thing is None or id(thing) in seen:
-            return None
-    return None
+    return found
 
 
 def inner(thing: Any) -> Any:

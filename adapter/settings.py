@@ -1,8 +1,8 @@
 """The settings of a function: one table behind the decorator, pyproject.toml and the command line.
 
-A layer is a dict of some settings. Values are parsed one by one (`parse`), layers are put on top of each other
-(`resolve`); both say what is wrong in one sentence, as a SettingError. Parsed values are plain data (JSON), and
-parsing a parsed value changes nothing.
+A layer is a dict of some settings. Values are parsed one by one (`parse`), layers are put on top of each
+other (`resolve`); both say what is wrong in one sentence, as a SettingError. Parsed values are plain data
+(JSON), and parsing a parsed value changes nothing.
 """
 
 from __future__ import annotations
@@ -98,7 +98,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("queue_size", 1000, "count", "Requests that may wait for an instance; the next gets 429."),
     Setting("queue_timeout", 30.0, "seconds", "Seconds that a request may wait for an instance, then 429."),
     Setting(
-        "max_body", None, "size", "Largest request body, such as 10MB; above it 413 (default: off).", optional=True
+        "max_body",
+        None,
+        "size",
+        "Largest request body, such as 10MB; above it 413 (default: off).",
+        optional=True,
     ),
     Setting("head_size", 64 * KB, "size", "Largest request head; above it 431.", low=KB, high=128 * KB),
     Setting("head_timeout", 10.0, "seconds", "Seconds that a request head may take, then 408.", above=True),
@@ -287,12 +291,15 @@ def _warmup_request(entry: Any) -> dict[str, Any]:
         entry = {"path": entry}
     if not isinstance(entry, dict):
         raise SettingError(
-            f"warmup: each request is a path, or a table of method, path, headers and body, not {_show(entry)}."
+            f"warmup: a request is a path, or a table of method, path, headers and body, not {_show(entry)}."
         )
     for key in entry:
         if key not in WARMUP_KEYS:
             raise SettingError("warmup: " + unknown(key, list(WARMUP_KEYS), "part of a request"))
-    request = {"method": _method(entry.get("method", "GET")), "path": _path(entry.get("path", "/"))}
+    request: dict[str, Any] = {
+        "method": _method(entry.get("method", "GET")),
+        "path": _path(entry.get("path", "/")),
+    }
     if entry.get("headers"):
         request["headers"] = _headers(entry["headers"])
     if entry.get("body"):
@@ -309,7 +316,8 @@ def _method(method: Any) -> str:
 def _path(path: Any) -> str:
     if not isinstance(path, str) or not path.startswith("/") or not all("!" <= mark <= "~" for mark in path):
         raise SettingError(
-            f"warmup: a path starts with '/' and is percent-encoded, such as '/search?q=a%20b', not {_show(path)}."
+            "warmup: a path starts with '/' and is percent-encoded, such as '/search?q=a%20b', "
+            f"not {_show(path)}."
         )
     return path
 
@@ -318,7 +326,7 @@ def _headers(headers: Any) -> dict[str, str]:
     if not isinstance(headers, dict):
         raise SettingError(f"warmup: headers are a table of names and texts, not {_show(headers)}.")
     for name, text in headers.items():
-        if not isinstance(name, str) or not all("!" <= mark <= "~" and mark != ":" for mark in name) or not name:
+        if not isinstance(name, str) or not name or not all("!" <= m <= "~" and m != ":" for m in name):
             raise SettingError(f"warmup: {_show(name)} is not the name of a header.")
         if not isinstance(text, str) or any(ord(mark) < 32 or ord(mark) > 255 for mark in text):
             raise SettingError(f"warmup: the header {name} must be one line of text, not {_show(text)}.")

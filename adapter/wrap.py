@@ -53,14 +53,14 @@ else:
         """Mark a web app as a function with settings and hooks; `app` comes back as it is.
 
         `serverless(app)`, `serverless(app, timeout=5)`, `@serverless` or `@serverless(timeout=5)` above an
-        application factory, a class, or an app that is a function. An app stays the very same object. A factory
-        stays a function, a class stays the class: called, they make an app with these settings; nothing is
-        called here.
+        application factory, a class, or an app that is a function. An app stays the very same object. A
+        factory stays a function, a class stays the class: called, they make an app with these settings;
+        nothing is called here.
 
         `options` are settings (`snapfork.adapter.settings.SETTINGS`), the hooks `initializer`,
         `before_snapshot`, `after_fork` and `pre_stop` (a function or a list of functions), and `interface`
-        ("wsgi" or "asgi") for the rare app whose signature does not tell. Raises SettingError, in one sentence,
-        for a wrong name or value.
+        ("wsgi" or "asgi") for the rare app whose signature does not tell. Raises SettingError, in one
+        sentence, for a wrong name or value.
         """
         noted = _read(options)
         if app is None:
@@ -91,7 +91,8 @@ def _mark(thing: Any, noted: marks.Marks) -> Any:
     if noted.interface is None and not isinstance(thing, type) and interfaces.is_factory(thing):
         return _marking_factory(thing, noted)
     if not callable(thing):
-        raise settings.SettingError(f"@serverless goes on an app or its factory, not on {interfaces.describe(thing)}.")
+        what = interfaces.describe(thing)
+        raise settings.SettingError(f"@serverless goes on an app or its factory, not on {what}.")
     marks.attach(thing, noted)
     return thing
 

@@ -1,0 +1,218 @@
+"""Loads an app from an order: environment, path, import, attribute, factory, settings.
+
+The working directory stays where the command was typed, as with `uvicorn --app-dir`: an app that reads files
+relative to it finds what it would find there. `app_dir` comes first on sys.path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from snapfork.adapter import hooks as adapter_hooks
+from snapfork.adapter import interface, marks, settings
+from snapfork.adapter.settings import SettingError
+from snapfork.runner.processes import load_errors
+from snapfork.runner.processes import target as targets
+from snapfork.runner.processes.load_errors import LoadError
+from snapfork.runner.processes.target import Target
+
+__all__ = ["LoadError", "Loaded", "load"]
+
+BARE = ("application", "app", "create_app", "make_app")
+"""What a bare module is searched for, in this order."""
+CONCURRENCY = {"wsgi": 1, "asgi": 32}
+
+
+@dataclass
+class Loaded:
+    """A loaded app.
+
+    interface: "wsgi" or "asgi". settings: every setting, resolved. hooks: name -> functions of `serverless`
+    (see `hooks` for those registered elsewhere). target: "module:attr", with the attribute that was found.
+    """
+
+    app: Any
+    interface: str
+    settings: dict[str, Any]
+    hooks: dict[str, list[Callable[[], Any]]]
+    target: str
+
+
+def load(order: Mapping[str, Any]) -> Loaded:
+    """Load the app that `order` names; it must have "target", "app_dir" and "overrides".
+
+    Raises LoadError for everything that user code can do wrong, sys.exit included.
+    """
+    app_dir = os.path.abspath(order["app_dir"])
+    overrides = order.get("overrides") or {}
+    # Held at one thread until the fork; `afterfork` sets what the user wants.
+    threads = order.get("setup", {}).get("threads", {})
+    _set_environment(overrides.get("env", {}), threads, {})
+    try:
+        target = targets.parse(order["target"])
+    except targets.TargetError as error:
+        raise LoadError(str(error)) from None
+    module = import_module(target.module, app_dir)
+    found = find_attribute(module, target, app_dir)
+    app = _make(found, target, app_dir)
+    loaded = _judge(app, target, overrides, app_dir)
+    _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
+    return loaded
+
+
+def _set_environment(env: Mapping[str, str], threads: dict[str, Any], done: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        if name in done:
+            continue  # set before the import, and the app may have changed it since
+        if name in threads:
+            threads[name] = value
+        else:
+            os.environ[name] = value
+
+
+def import_module(name: str, app_dir: str) -> ModuleType:
+    """Import module `name` with `app_dir` first on the path. Raises LoadError."""
+    if not os.path.isdir(app_dir):
+        raise LoadError(f"{app_dir} is not a directory: say with --app-dir where the app is.")
+    if sys.path[:1] != [app_dir]:
+        sys.path.insert(0, app_dir)
+    importlib.invalidate_caches()
+    _check_shadow(name.partition(".")[0], app_dir)
+    try:
+        return importlib.import_module(name)
+    except BaseException as error:  # user code: SystemExit and the like are its failures too
+        if _is_missing(error, name):
+            raise load_errors.no_module(name, app_dir) from None
+        raise load_errors.failed(f"{name} could not be imported", error, app_dir) from None
+
+
+def _is_missing(error: BaseException, name: str) -> bool:
+    """Whether the module itself, or a package above it, is what was not found."""
+    return (
+        isinstance(error, ModuleNotFoundError)
+        and error.name is not None
+        and f"{name}.".startswith(f"{error.name}.")
+        and not load_errors.has_user_frames(error.__traceback__)
+    )
+
+
+def _check_shadow(top: str, app_dir: str) -> None:
+    """Raise LoadError if the app's own module cannot be imported because another one has its name."""
+    known = sys.modules.get(top)
+    path = os.path.join(app_dir, top)
+    own = [file for file in (path + ".py", os.path.join(path, "__init__.py")) if os.path.isfile(file)]
+    if known is None or not own:
+        return
+    loaded_from = getattr(known, "__file__", None) or "built in"
+    if os.path.realpath(loaded_from) != os.path.realpath(own[-1]):
+        raise load_errors.shadowed(top, loaded_from, app_dir)
+
+
+def find_attribute(module: ModuleType, target: Target, app_dir: str) -> Any:
+    """What `target` names in `module`; a bare module's attribute is filled in. Raises LoadError."""
+    if not target.attr:
+        target.attr = next((name for name in BARE if callable(getattr(module, name, None))), "")
+        if not target.attr:
+            raise load_errors.no_attribute(module, "", app_dir)
+    found: Any = module
+    for part in target.attr.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            if found is module:
+                raise load_errors.no_attribute(module, part, app_dir) from None
+            holder = interface.describe(found)
+            raise LoadError(f"{target}: {holder} has no attribute '{part}'.") from None
+        except BaseException as error:  # a property or a lazy module: user code
+            raise load_errors.failed(f"{target} could not be read", error, app_dir) from None
+    if isinstance(found, ModuleType):
+        raise LoadError(f"{target} is a module, not an app: type {found.__name__}:ATTRIBUTE, or the bare module.")
+    return found
+
+
+def _make(found: Any, target: Target, app_dir: str) -> Any:
+    """The app: `found` itself, or what it makes, called once. Raises LoadError."""
+    try:
+        if not target.called and not _is_factory(found):
+            return found
+    except SettingError as error:
+        raise LoadError(f"{target}: {error}") from None
+    _check_arguments(found, target)
+    try:
+        app = found(*target.args, **target.kwargs)
+    except BaseException as error:  # user code: SystemExit and the like are its failures too
+        raise load_errors.failed(f"{_call_text(target)} failed", error, app_dir) from None
+    if app is None:
+        raise LoadError(f"{_call_text(target)} returned None: it must return the app.")
+    if inspect.isawaitable(app):
+        if inspect.iscoroutine(app):
+            app.close()
+        raise LoadError(
+            f"{_call_text(target)} is async, and no event loop runs when the app is made: "
+            "make it a plain function, and move what it awaits to the app's lifespan."
+        )
+    own = marks.of(found)
+    if own is not None and callable(app):
+        marks.attach(app, own)
+    return app
+
+
+def _is_factory(found: Any) -> bool:
+    known = marks.of(found)
+    if known is not None and known.interface and not isinstance(found, type):
+        return False
+    return interface.is_factory(found)
+
+
+def _call_text(target: Target) -> str:
+    return f"{target.module}:{target.attr}{target.call_text or '()'}"
+
+
+def _check_arguments(found: Any, target: Target) -> None:
+    if not callable(found):
+        raise LoadError(f"{target.module}:{target.attr} cannot be called; it is {interface.describe(found)}.")
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return  # the call itself will tell
+    try:
+        signature.bind(*target.args, **target.kwargs)
+    except TypeError as error:
+        name = f"{target.module}:{target.attr}"
+        if not target.args and not target.kwargs and _is_app(found):
+            raise LoadError(f"{name} is an app, not a factory: type {name} without '()'.") from None
+        raise LoadError(
+            f"{_call_text(target)} cannot be called: {error}; give its arguments defaults, "
+            "or wrap it in a function that passes them."
+        ) from None
+
+
+def _is_app(found: Any) -> bool:
+    try:
+        return not interface.is_factory(found)
+    except SettingError:
+        return False
+
+
+def _judge(app: Any, target: Target, overrides: Mapping[str, Any], app_dir: str) -> Loaded:
+    noted = marks.find(app) or marks.Marks({}, {})
+    try:
+        if isinstance(app, str | bytes | int | float | list | tuple | dict):
+            raise SettingError(f"it is {interface.describe(app)}, not an app.")
+        kind = interface.detect(app)
+        resolved = settings.resolve(noted.settings, overrides)
+    except SettingError as error:
+        raise LoadError(f"{target}: {error}") from None
+    except Exception as error:  # a proxy that is not bound to anything yet
+        raise load_errors.failed(f"{target} is not an app", error, app_dir) from None
+    if resolved["concurrency"] is None:
+        resolved["concurrency"] = CONCURRENCY[kind]
+    hooks = {name: list(noted.hooks.get(name, ())) for name in adapter_hooks.NAMES}
+    return Loaded(app, kind, resolved, hooks, str(target))
