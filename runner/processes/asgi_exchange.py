@@ -350,11 +350,13 @@ class Exchange:
     def _send_body(self, body: bytes, more: bool) -> None:
         size = len(body)
         if self._silent:
-            pass
+            if not more:
+                self._announce(0)
         elif self._chunked:
             data = b"%x\r\n%b\r\n" % (size, body) if size else b""
             if not more:
                 data += b"0\r\n\r\n"
+                self._announce(len(data))
             if data:
                 self.wire.write(data)
         else:
@@ -364,12 +366,19 @@ class Exchange:
                 self._left -= size
                 if self._left and not more:
                     raise RuntimeError("Response content shorter than Content-Length")
+            if not more:
+                self._announce(size)
             if size:
                 self.wire.write(body)
         if not self._silent:
             self.sent += size
         if not more:
             self._end()
+
+    def _announce(self, size: int) -> None:
+        """Before the send of `size` bytes that completes the response, on a connection that goes on."""
+        if self._keep_alive and not self._more_body:
+            self.conn.announce(size)
 
     def _end(self) -> None:
         self.complete = True

@@ -37,6 +37,7 @@ class Open(Protocol):
 
     slot: int
     started_ns: int
+    task: asyncio.Task[None] | None
 
     def expire(self) -> None: ...
     def stop(self) -> None: ...
@@ -189,7 +190,18 @@ class Host:
             self.page.heartbeat(time.monotonic_ns())
             self._timer = self.loop.call_later(TICK, self._tick)
 
+    async def end(self) -> None:
+        """Give everything up: connections, requests, and their tasks."""
+        for conn in list(self.connections):
+            conn.abort()
+        for entry in list(self.open):
+            entry.cancel()
+        if tasks := [entry.task for entry in self.open if entry.task is not None]:
+            await asyncio.wait(tasks, timeout=STUBBORN_NS / 1e9)
+        self.close()
+
     def close(self) -> None:
+        """Look around no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

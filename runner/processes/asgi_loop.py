@@ -100,7 +100,7 @@ async def private(served: Served, raw: bytes) -> bytes:
             response += data
         await quiet.wait()
     finally:
-        host.close()
         client.close()
+        await host.end()
         link.close()
     return bytes(response)

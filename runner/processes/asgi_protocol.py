@@ -170,6 +170,12 @@ class Connection(asyncio.BufferedProtocol):
         if not self.wire.is_closing():
             self._message_over()
 
+    def announce(self, size: int) -> None:
+        """The `size` bytes that are sent next complete a response."""
+        if not self.buffer and not self._unix:
+            loan = self.loan
+            self.host.page.answered(loan.slot, loan.consumed, self.wire.total(size))
+
     def settle(self) -> None:
         """Publish the boundary once the kernel has every byte."""
         if self.wire.pending():
@@ -221,6 +227,8 @@ class Connection(asyncio.BufferedProtocol):
             self._chunks = ChunkedDecoder()
         elif not self._remaining:
             exchange.end_body()
+        if self.loan.requests and not self.wire.pending():
+            self.host.page.wrote(self.loan.slot, self.loan.written)
         self.host.begin(exchange)
         self.loan.requests += 1
         exchange.task = self.host.loop.create_task(exchange.run())

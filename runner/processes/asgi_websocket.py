@@ -57,7 +57,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.shake_ns = 0
         self.logger = cast(Any, _Complaints())
         self.default_headers = []
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._send_response = self.conn.send_response
         # The one place through which every kind of handshake response passes.
         self.conn.send_response = self._respond  # type: ignore[method-assign]
@@ -111,8 +111,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         return True
 
     def cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         if not self.status:
@@ -125,7 +125,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     # The app's side
 
     async def run_asgi(self) -> None:
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
         current_request_id.set(self.request_id)
         seen = self.http_scope
         scope: dict[str, Any] = cast(Any, self.scope)

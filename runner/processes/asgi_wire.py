@@ -58,6 +58,10 @@ class Wire:
     def is_closing(self) -> bool:
         return self.lost or self._transport.is_closing()
 
+    def total(self, more: int) -> int:
+        """`loan.written` as it will be when `more` bytes have followed what is held."""
+        return self._loan.written + len(self._held) + more
+
     def pending(self) -> bool:
         """Whether bytes wait to be taken by the kernel."""
         return bool(self._held) or self._transport.get_write_buffer_size() > 0

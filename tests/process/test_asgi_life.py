@@ -31,12 +31,14 @@ class Talk:
         self.protocol = ClientProtocol(parse_uri(f"ws://a.example{path}"))
         self.protocol.send_request(self.protocol.connect())
         self.client: Client = lender.lend(b"".join(self.protocol.data_to_send()), **options)
+        self.events: list[Any] = []
         self.response = self.event()
 
     def event(self) -> Any:
         while True:
-            for event in self.protocol.events_received():
-                return event
+            self.events += self.protocol.events_received()
+            if self.events:
+                return self.events.pop(0)
             data = self.client.sock.recv(65536)
             if data:
                 self.protocol.receive_data(data)
@@ -322,6 +324,19 @@ def test_lifespan_of_the_instance() -> None:
         lender.wait_bye()
         assert lender.is_ready
         assert "shut down" in lender.errors()
+
+
+def test_private_request_that_is_given_up_leaves_nothing_running() -> None:
+    async def give_up() -> set[str]:
+        served = make_served(menu, page.private_page())
+        before = asyncio.all_tasks()
+        request = asyncio.ensure_future(asgi_loop.private(served, get("/forever")))
+        await asyncio.wait({request}, timeout=0.05)
+        request.cancel()
+        await asyncio.wait({request})
+        return {repr(task) for task in asyncio.all_tasks() - before}
+
+    assert asyncio.run(give_up()) == set()
 
 
 @pytest.mark.parametrize("path", ["/", "/stream", "/background"])
