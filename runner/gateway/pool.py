@@ -395,11 +395,14 @@ class Pool:
 
     def _start_failed(self, one: Instance) -> None:
         self.start_failures += 1
-        self._not_before_ns = self.core.clock() + int(backoff_s(self.start_failures) * 1e9)
-        if self.start_failures in (1, 3, 10) and not self.core.stopping:
+        if self.start_failures == 1:
+            return  # one can be an accident: the next start is not delayed
+        delay = backoff_s(self.start_failures - 1)
+        self._not_before_ns = self.core.clock() + int(delay * 1e9)
+        if self.start_failures in (2, 5, 10) and not self.core.stopping:
             self.core.console.warn(
-                f"{self.name}: an instance died before it was ready ({one.cause or 'see its output above'}); "
-                f"trying again in {backoff_s(self.start_failures):g} s."
+                f"{self.name}: {self.start_failures} instances in a row died before they were ready "
+                f"({one.cause or 'see their output above'}); trying again in {delay:g} s."
             )
 
     def _survive(self, one: Instance, conn: Connection) -> None:

@@ -177,6 +177,7 @@ class Conversation:
         self.started_ns = time.monotonic_ns()
         self.begun = False
         self.request_id = self._name(head)
+        self.page.wrote(self.loan.slot, self.loan.written)
         self.page.begin(self.loan.slot, self.started_ns)
         self._host.begins()
         self.answering = True

@@ -98,6 +98,10 @@ class Page:
     def release(self, slot: int) -> None:
         self.words[W_SLOTS + SLOT * slot + S_STATE] = FREE
 
+    def wrote(self, slot: int, written: int) -> None:
+        """Said before `begin` on a connection that goes on: what earlier answers took, all in the kernel."""
+        self.words[W_SLOTS + SLOT * slot + S_WRITTEN] = written
+
     def reading(self, slot: int) -> None:
         """Said before a read from a Unix socket, which has no counters to tell of it afterwards."""
         self.words[W_SLOTS + SLOT * slot + S_STATE] = RUNNING
