@@ -15,6 +15,7 @@ _SPACE_BEFORE_COLON = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)")
 _FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]*)(?::\d*)?")
 
 
@@ -101,7 +102,7 @@ class _Tokens:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
 
 
 def parse_head(data: bytes) -> Head:
@@ -117,6 +118,12 @@ def parse_head(data: bytes) -> Head:
     method = line[1].decode("ascii")
     if method == "CONNECT":
         raise BadHead(501, "CONNECT is not served here")
+    target = line[2]
+    size = len(data)
+    if not target.isascii():
+        # Some clients send the bytes of a path as they are; llhttp would refuse them.
+        target = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], target)
+        data = data[: line.start(2)] + target + data[line.end(2) :]
     tokens = _Tokens()
     parser = httptools.HttpRequestParser(tokens)
     try:
@@ -128,9 +135,9 @@ def parse_head(data: bytes) -> Head:
     head = Head()
     head.method = method
     head.version = (major, minor)
-    head.target = line[2]
+    head.target = target
     head.headers = tokens.headers
-    head.size = len(data)
+    head.size = size
     _read_headers(head)
     _read_target(head)
     return head

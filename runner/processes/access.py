@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
 MAX_TARGET = 1024  # what is shown of a request's target, so that the rest of the line always fits
 _ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 256)]} | {34: '\\"', 92: "\\\\"}
-
 _QUOTED = {code: f"%{code:02X}" for code in range(127, 256)}
 
 
