@@ -24,7 +24,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory), "COLUMNS": "200", "TERM": "dumb"}
+    places = {"XDG_RUNTIME_DIR": str(directory), "HOME": str(directory)}
+    environment = {**os.environ, **places, "COLUMNS": "200", "TERM": "dumb"}
     environment.pop("VIRTUAL_ENV", None)
     return subprocess.run(
         [sys.executable, "-m", "snapfork.runner", *words],
