@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from asgiserved import make_served
@@ -16,9 +17,12 @@ __all__ = ["Client", "Lender"]
 class Lender(MiniGateway):
     """`options` are settings, and what else `make_served` takes."""
 
-    def __init__(self, app: Any, *, unix: bool = False, lifespan: bool = False, **options: Any) -> None:
+    def __init__(
+        self, app: Any, *, unix: bool = False, lifespan: bool = False, uvloop: bool = True, **options: Any
+    ) -> None:
         def serve(link: Link) -> None:
             served = make_served(app, link.page, **options)
-            asgi_loop.run(served, link, None, Lifespan(app, served.state) if lifespan else None)
+            loop = None if uvloop else asyncio.new_event_loop()
+            asgi_loop.run(served, link, None, Lifespan(app, served.state) if lifespan else None, loop)
 
         super().__init__(serve, unix=unix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from asgiapps import describe, menu
@@ -20,9 +21,9 @@ def post(path: str, body: bytes, *lines: str) -> bytes:
     return "\r\n".join(head).encode() + body
 
 
-@pytest.fixture
-def lender():
-    with Lender(menu) as lender:
+@pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
+def lender(request: pytest.FixtureRequest) -> Iterator[Lender]:
+    with Lender(menu, uvloop=request.param) as lender:
         yield lender
 
 
