@@ -45,7 +45,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self.write, name="journal")
+        self.thread = threading.Thread(target=self.write, name="journal", daemon=True)
         self.thread.start()
 
     def write(self) -> None:

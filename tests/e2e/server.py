@@ -253,17 +253,24 @@ class Serve(Server):
         )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
-        """GET /status over the control socket."""
-        client = Client("localhost", timeout=HANG_S)
-        client.sock = socket.socket(socket.AF_UNIX)
-        client.sock.settimeout(HANG_S)
-        try:
-            client.sock.connect(f"{self.run_dir}/snapfork/{self.process.pid}/control.sock")
-            answer = client.ask("GET", "/status")
-        finally:
-            client.close()
-        assert answer.status == 200, answer
-        return dict(answer.json())
+        """GET /status over the control socket, which may come up a little after the first URL."""
+        path = f"{self.run_dir}/snapfork/{self.process.pid}/control.sock"
+        deadline = time.monotonic() + HANG_S
+        while True:
+            client = Client("localhost", timeout=HANG_S)
+            client.sock = socket.socket(socket.AF_UNIX)
+            client.sock.settimeout(HANG_S)
+            try:
+                client.sock.connect(path)
+                answer = client.ask("GET", "/status")
+            except (FileNotFoundError, ConnectionRefusedError):
+                assert time.monotonic() < deadline, f"no control socket\n{self.tail()}"
+                time.sleep(0.01)
+                continue
+            finally:
+                client.close()
+            assert answer.status == 200, answer
+            return dict(answer.json())
 
     def function(self, name: str | None = None) -> dict[str, Any]:
         """The status of one function, the first by default."""

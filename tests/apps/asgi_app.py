@@ -1,0 +1,150 @@
+"""One ASGI app with every behaviour that the end-to-end tests ask for, by path; without a lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+BLOCK = bytes(range(256)) * 256
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        raise RuntimeError("this app has no lifespan")
+    if scope["type"] == "websocket":
+        await echo_socket(receive, send)
+        return
+    query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
+    name = scope["path"].removeprefix(scope["root_path"]).strip("/").partition("/")[0]
+    await PAGES.get(name, missing)(scope, receive, send, query)
+
+
+async def _text(send: Send, text: str, status: int = 200, kind: str = "text/plain") -> None:
+    body = text.encode()
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def hello(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    await _text(send, "hello")
+
+
+async def missing(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    await _text(send, "no such page", 404)
+
+
+async def pid(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    await _text(send, str(os.getpid()))
+
+
+async def echo(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """The request as JSON: method, paths, headers, body (latin-1), scheme and client."""
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    shown = {
+        "method": scope["method"],
+        "script_name": scope["root_path"],
+        "path": scope["path"],
+        "query": scope["query_string"].decode(),
+        "scheme": scope["scheme"],
+        "client": scope["client"] and scope["client"][0],
+        "headers": {name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
+        "body": body.decode("latin-1"),
+    }
+    await _text(send, json.dumps(shown), kind="application/json")
+
+
+async def slow(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """Answers its pid after `seconds`."""
+    await asyncio.sleep(float(query.get("seconds", 1)))
+    await _text(send, str(os.getpid()))
+
+
+async def block(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """Blocks the event loop for `seconds`."""
+    time.sleep(float(query.get("seconds", 1)))
+    await _text(send, str(os.getpid()))
+
+
+async def stream(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """`count` chunks, one every `pause` seconds, without a length."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    for number in range(int(query.get("count", 3))):
+        await asyncio.sleep(float(query.get("pause", 0)))
+        await send({"type": "http.response.body", "body": f"chunk {number}\n".encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def download(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """`bytes` bytes, in blocks."""
+    left = int(query["bytes"])
+    headers = [(b"content-length", str(left).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    while left:
+        body = BLOCK[:left]
+        left -= len(body)
+        await send({"type": "http.response.body", "body": body, "more_body": bool(left)})
+
+
+async def upload(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """How many bytes came, and their sum modulo 2**32."""
+    count = total = 0
+    while (message := await receive())["type"] == "http.request":
+        count += len(message.get("body", b""))
+        total = (total + sum(message.get("body", b""))) % 2**32
+        if not message.get("more_body"):
+            break
+    await _text(send, json.dumps({"bytes": count, "sum": total}), kind="application/json")
+
+
+async def log(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """Prints `text` to stdout and stderr."""
+    print(query["text"])
+    print(query["text"], file=sys.stderr)
+    await _text(send, "printed")
+
+
+async def crash(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    os._exit(7)
+
+
+async def fail(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    raise RuntimeError("on purpose")
+
+
+async def echo_socket(receive: Receive, send: Send) -> None:
+    """Sends back what it gets, the pid for the text "pid"."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        if message.get("text") == "pid":
+            message = {"text": str(os.getpid())}
+        await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
+
+
+PAGES: dict[str, Callable[..., Awaitable[None]]] = {
+    "": hello,
+    "pid": pid,
+    "echo": echo,
+    "slow": slow,
+    "block": block,
+    "stream": stream,
+    "download": download,
+    "upload": upload,
+    "log": log,
+    "crash": crash,
+    "fail": fail,
+}

@@ -1,0 +1,58 @@
+"""Every start kind is real and can be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import Serve
+
+APPS = Path(__file__).resolve().parents[1] / "apps"
+INTERFACES = ["wsgi_app:app", "asgi_app:app"]
+
+
+def idle(function: dict[str, Any]) -> bool:
+    """Some instance has nothing to do: the answer's end is known to the gateway, too."""
+    return any(one["state"] == "idle" for one in function["instances"])
+
+
+@pytest.mark.parametrize("target", INTERFACES)
+def test_each_request_is_forked(target: str) -> None:
+    with Serve(target, "--spares=0", "--max-requests=1", app_dir=APPS) as server:
+        answers = [server.get("/pid") for _ in range(10)]
+        assert [answer.start for answer in answers] == ["fork"] * 10
+        assert len({answer.text for answer in answers}) == 10
+        assert server.function()["starts"]["fork"] == 10
+
+
+@pytest.mark.parametrize("target", INTERFACES)
+def test_a_spare_takes_the_first_request_and_keeps_the_next(target: str) -> None:
+    with Serve(target, "--spares=1", app_dir=APPS) as server:
+        spare = server.wait_until(lambda one: [i["state"] for i in one["instances"]] == ["spare"])
+        client = server.client()
+        first, second = client.ask("GET", "/pid"), client.ask("GET", "/pid")
+        client.close()
+        server.wait_until(idle)
+        third = server.get("/pid")
+        assert [first.start, second.start, third.start] == ["spare", None, None]
+        assert {first.text, second.text, third.text} == {str(spare["instances"][0]["pid"])}
+
+
+@pytest.mark.parametrize("target", INTERFACES)
+def test_an_idle_instance_is_asked_again(target: str) -> None:
+    with Serve(target, "--spares=0", app_dir=APPS) as server:
+        answers = []
+        for _ in range(5):
+            answers.append(server.get("/pid"))
+            server.wait_until(idle)
+        assert [answer.start for answer in answers] == ["fork", None, None, None, None]
+        assert len({answer.text for answer in answers}) == 1
+
+
+def test_spawned_requests_say_so() -> None:
+    words = ("thread:app", "--spares=0", "--max-requests=1")
+    with Serve(*words, app_dir=APPS / "dirty") as server:
+        answers = [server.get("/") for _ in range(3)]
+        assert [answer.start for answer in answers] == ["spawn"] * 3
+        assert server.function()["starts"]["spawn"] == 3
