@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 import traceback
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.http.answers import error_response
+from snapfork.runner.processes.asgi_response import REQUEST_ID, UNBOUNDED, render_head
 from snapfork.runner.processes.link import END, START_NAMES, WARM
 from snapfork.runner.processes.serving import current_request_id
 
@@ -18,25 +17,9 @@ if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
     from snapfork.runner.processes.asgi_protocol import Connection
 
-DATE, SERVER, REQUEST_ID = 1, 2, 4
-"""Headers of ours that an app may send itself, as bits."""
 HIGH_WATER = 65536
 """Bytes of a request body that wait for the app before reading pauses."""
 _CLIENT_LEFT = 499  # only in access lines
-_UNBOUNDED = -1
-_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
-
-
-def _status_line(status: int) -> bytes:
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-_STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
-_OWN = {b"date": DATE, b"server": SERVER, b"x-request-id": REQUEST_ID}
 _CRASH_BODY = b"Internal Server Error"
 _CRASH: dict[str, Any] = {
     "type": "http.response.start",
@@ -292,7 +275,9 @@ class Exchange:
             self._send_start(message["status"], message.get("headers", ()))
 
     def _send_start(self, status: int, headers: Any) -> None:
-        head = self._render(status, headers)
+        head, self._keep_alive, self._silent, self._chunked, self._left = render_head(
+            status, headers, self._own_fields, self.head, self._keep_alive
+        )
         self.started = True
         self.status = status
         self.body_unasked = self._unanswered
@@ -300,42 +285,6 @@ class Exchange:
         self.host.first_byte(self)
         self.wire.hold(head)
         self.host.flush_soon(self.wire)
-
-    def _render(self, status: int, headers: Any) -> bytes:
-        """The response's head; decides how its body is framed. Raises RuntimeError for an illegal header."""
-        fields = []
-        replaced = 0
-        length: int | None = None
-        chunked = close = False
-        for name, value in headers:
-            name = name.lower()
-            fields.append(name + b": " + value + b"\r\n")
-            if name == b"content-length" and not chunked:
-                length = int(value)
-            elif name == b"transfer-encoding" and value.lower() == b"chunked":
-                chunked = True
-                length = None
-            elif name == b"connection":
-                close = close or b"close" in [token.strip() for token in value.lower().split(b",")]
-            elif name in _OWN:
-                replaced |= _OWN[name]
-        block = b"".join(fields)
-        if _FIELDS.fullmatch(block) is None or block.count(b"\n") != len(fields):
-            raise RuntimeError("Invalid HTTP header name or value.")
-        if close:
-            self._keep_alive = False
-        self._silent = self._silent or status in (204, 304) or status < 200
-        if length is None and not chunked and not self._silent:
-            # An HTTP/1.0 client knows no chunks: the end of the connection ends the body.
-            chunked = self.head.version == (1, 1)
-            length = None if chunked else _UNBOUNDED
-            if chunked:
-                block += b"transfer-encoding: chunked\r\n"
-        self._chunked = chunked
-        self._left = length or 0
-        if not self._keep_alive and not close:
-            block += b"connection: close\r\n"
-        return b"".join((_STATUS_LINES[status], self._own_fields(replaced), block, b"\r\n"))
 
     def _own_fields(self, replaced: int) -> bytes:
         """Date, Server, X-Request-Id and Server-Timing, less those the app sends itself."""
@@ -360,7 +309,7 @@ class Exchange:
             if data:
                 self.wire.write(data)
         else:
-            if self._left != _UNBOUNDED:
+            if self._left != UNBOUNDED:
                 if size > self._left:
                     raise RuntimeError("Response content longer than Content-Length")
                 self._left -= size

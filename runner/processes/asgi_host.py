@@ -11,8 +11,9 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
-from snapfork.runner.processes.asgi_exchange import DATE, SERVER, complain
+from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_protocol import READ_SIZE, Connection
+from snapfork.runner.processes.asgi_response import DATE, SERVER
 from snapfork.runner.processes.asgi_uvicorn import ServerState, websocket_config
 from snapfork.runner.processes.link import END, KEEP, Link, Loan
 
@@ -28,6 +29,8 @@ LEFT_NS = 1_000_000_000
 """How long after its end of input a client is taken for one that only half-closed."""
 STUBBORN_NS = 2_000_000_000
 """How long a cancelled request may take to end before the instance gives up on it and leaves."""
+STALLED_NS = 60_000_000_000
+"""A client that takes not a byte of its answer for this long is taken for gone."""
 GRACE_NS = 1_000_000_000
 """After the drain deadline: time for unbegun responses, and again for their tasks to end."""
 
@@ -214,6 +217,9 @@ class Host:
             self._expire(now)
         for conn in list(self.unsettled):
             conn.settle()
+        for conn in list(self.connections):
+            if conn.stalled_since(now) < now - STALLED_NS:
+                conn.abort()
         self._tell_left(now)
         self._return_idle(now)
         if self.link.leave_level() > 1:

@@ -40,6 +40,8 @@ class Connection(asyncio.BufferedProtocol):
         "_eof",
         "_flags",
         "_how",
+        "_pending",
+        "_pending_since",
         "_remaining",
         "_unix",
         "buffer",
@@ -69,6 +71,8 @@ class Connection(asyncio.BufferedProtocol):
         self._chunks: ChunkedDecoder | None = None
         self._body_seen = 0
         self._eof = False
+        self._pending = 0
+        self._pending_since = 0
         self._how: int | None = None
         self._flags = 0
 
@@ -163,6 +167,13 @@ class Connection(asyncio.BufferedProtocol):
         """Give the loan back now, whatever is unwritten."""
         self._how = END
         self.transport.abort()
+
+    def stalled_since(self, now: int) -> int:
+        """Since when the bytes that wait to be sent are the same; `now` if none wait or some went."""
+        pending = self.wire.pending()
+        if not pending or pending != self._pending:
+            self._pending, self._pending_since = pending, now
+        return self._pending_since
 
     def response_complete(self) -> None:
         """The last byte of the response was handed to the transport."""

@@ -62,9 +62,9 @@ class Wire:
         """`loan.written` as it will be when `more` bytes have followed what is held."""
         return self._loan.written + len(self._held) + more
 
-    def pending(self) -> bool:
-        """Whether bytes wait to be taken by the kernel."""
-        return bool(self._held) or self._transport.get_write_buffer_size() > 0
+    def pending(self) -> int:
+        """How many bytes wait to be taken by the kernel."""
+        return len(self._held) + self._transport.get_write_buffer_size()
 
     # Flow control; the first two are called by the transport's protocol
 

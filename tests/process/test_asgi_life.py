@@ -11,7 +11,7 @@ import pytest
 from asgiapps import menu
 from asgilender import Client, Lender
 from asgiserved import make_served
-from snapfork.runner.processes import asgi_loop
+from snapfork.runner.processes import asgi_host, asgi_loop
 from snapfork.runner.processes.link import END, KEEP
 from snapfork.runner.wire import page
 from websockets.client import ClientProtocol
@@ -344,3 +344,13 @@ def test_private_request(path: str) -> None:
     served = make_served(menu, page.private_page())
     response = asyncio.run(asgi_loop.private(served, get(path)))
     assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_host, "STALLED_NS", 300_000_000)
+    with Lender(menu) as lender:
+        client = lender.lend(get("/big"))
+        client.head()
+        assert lender.returned().how == END
+        lender.wait_word(page.W_BUSY, 0)
+        assert lender.lend(get("/")).response()[2] == b"hello"
