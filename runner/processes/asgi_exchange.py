@@ -140,7 +140,7 @@ class Exchange:
 
         A response that has started is cut instead.
         """
-        if not self.started:
+        if not self.started and not self.disconnected:
             self.started = True
             self.status = status
             self.host.first_byte(self)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from snapfork.runner.processes.asgi_host import Host
 
 READ_SIZE = 65536
-"""Bytes of one read at most: with PIPELINE it bounds what may have to travel back to the gateway."""
+"""Bytes of one read at most."""
 PIPELINE = 32768
 """Bytes read ahead of a running request after which reading pauses."""
 LEFTOVER = 131072
-"""Bytes that a message to the gateway may carry."""
+"""Bytes that are read too far at most, because they may have to travel back to the gateway."""
 SWALLOW = 262144
 """Bytes of an unread request body that are read and dropped to keep a connection alive."""
 ONE_SECOND_NS = 1_000_000_000
@@ -90,7 +90,8 @@ class Connection(asyncio.BufferedProtocol):
             self._rest()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.host.buffer
+        room = LEFTOVER - len(self.buffer)
+        return self.host.buffer if room >= READ_SIZE else self.host.buffer[: max(room, 1)]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.loan.consumed += nbytes
@@ -143,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
             how, flags = END, 0 if self._body_unread() or self.buffer else CLEAN
         else:
             how, flags = self._how, self._flags
-        leftover = b"" if how == END else self.buffer[:LEFTOVER]
+        leftover = b"" if how == END else self.buffer if how == KEEP else self.buffer[:LEFTOVER]
         self.exchange = None
         self.buffer = b""
         host.link.give_back(self.loan, how, leftover, flags)
@@ -153,6 +154,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def give_back(self, how: int, flags: int = 0) -> None:
         """Close this process's descriptor once all is written; the loan goes back when that is done."""
+        if how == KEEP and self._body_unread():
+            how = END
         if self._how is None:
             self._how = how
             self._flags = flags
@@ -303,6 +306,8 @@ class Connection(asyncio.BufferedProtocol):
             # Read on and drop it, unless that is long or, after an unanswered `Expect`, may never come.
             if self._chunks is not None or self._remaining > SWALLOW or exchange.body_unasked:
                 self.give_back(END)
+            else:
+                self._rest()
             return
         self.exchange = None
         if rest:

@@ -115,7 +115,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.task.cancel()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        if not self.status:
+        if not self.status and not self.disconnected:
             self.handshake_complete = self.close_sent = True
             self.own.wire.write(error_response(status, code, message, self.request_id))
             self._answered(status)

@@ -266,6 +266,32 @@ def test_body_nobody_reads_is_swallowed_when_short(lender: Lender) -> None:
     assert client.response()[2] == b"hello"
 
 
+def test_body_nobody_reads_is_not_waited_for(lender: Lender) -> None:
+    client = lender.lend(post("/early", bytes(1000))[:-500])
+    assert client.response()[0] == 413
+    back = lender.returned()
+    assert (back.how, back.clean) == (END, False)
+
+
+def test_much_is_pipelined(lender: Lender) -> None:
+    requests = get("/slow") + get("/", "X-Long: " + "x" * 30000) * 20
+    client = lender.lend(requests[:100_000], sticky=True)
+    client.send(requests[100_000:] + get("/empty"))
+    assert [client.response()[2] for _ in range(21)] == [b"slow"] + [b"hello"] * 20
+    assert client.response()[0] == 204
+
+
+def test_much_is_pipelined_on_a_loan_for_one_request(lender: Lender) -> None:
+    requests = get("/slow") + get("/", "X-Long: " + "x" * 30000) * 20
+    client = lender.lend(requests[:100_000], sticky=False)
+    client.send(requests[100_000:])
+    assert client.response()[2] == b"slow"
+    back = lender.returned()
+    assert len(back.leftover) <= 131072
+    assert back.leftover == requests[len(get("/slow")) : 100_000 + back.consumed]
+    assert back.how == KEEP
+
+
 def test_long_unread_body_ends_the_connection(lender: Lender) -> None:
     client = lender.lend(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
     assert client.response()[0] == 413
