@@ -11,6 +11,7 @@ from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.processes.asgi_exchange import Exchange
 from snapfork.runner.processes.asgi_scope import describe
 from snapfork.runner.processes.asgi_uvicorn import websockets_available
+from snapfork.runner.processes.asgi_websocket import WebSocket
 from snapfork.runner.processes.asgi_wire import Wire
 from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, Loan
 
@@ -251,8 +252,6 @@ class Connection(asyncio.BufferedProtocol):
         self.buffer = rest
 
     def _upgrade(self, head: Head, root_path: str) -> None:
-        from snapfork.runner.processes.asgi_websocket import WebSocket
-
         data, self.buffer = self.buffer, b""
         WebSocket(self, head, *describe(self, head, root_path)).start(data)
 

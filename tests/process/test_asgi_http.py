@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -406,3 +410,15 @@ def test_unix_socket_is_never_marked_idle() -> None:
         lender.wait_word(page.W_BUSY, 0)
         assert lender.word(page.W_SLOTS + page.S_STATE) == page.BEGUN
         assert lender.returned().how == KEEP
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/wait", "/big"])
+def test_client_that_resets_before_it_is_served(lender: Lender, path: str) -> None:
+    os.kill(lender.pid, signal.SIGSTOP)
+    client = lender.lend(get(path))
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    os.kill(lender.pid, signal.SIGCONT)
+    assert lender.returned().how in (KEEP, END)
+    lender.wait_word(page.W_BUSY, 0)
+    assert lender.lend(get("/")).response()[2] == b"hello"
