@@ -41,6 +41,7 @@ class Connection:
         "lingered",
         "loan_id",
         "out",
+        "patience_ns",
         "queued_ns",
         "retries",
         "scanned",
@@ -66,6 +67,7 @@ class Connection:
         self.retries = 0
         self.t0_ns = 0
         self.queued_ns = 0
+        self.patience_ns = 0
         self.ends_by = 0.0
         self.lingered = 0
         self.scanned = 0

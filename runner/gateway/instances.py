@@ -50,6 +50,7 @@ class Instance:
         "pidfd",
         "pool",
         "ready_ns",
+        "recalled",
         "said_bye",
         "start",
         "starter",
@@ -75,6 +76,7 @@ class Instance:
         self.pidfd = -1
         self.born_ns = now_ns
         self.ready_ns = 0
+        self.recalled = False
         self.idle_since_ns = now_ns
         self.lent_requests = 0
         self.said_bye = False

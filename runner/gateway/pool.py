@@ -37,6 +37,8 @@ KITS_AHEAD = 2
 SPARE_DELAY_S = 0.02
 """Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
 REPORT_DELAY_S = 0.05
+PATIENCE_NS = 3_000_000
+"""How long a request waits for an idle connection's instance to come back before one more is forked."""
 MAX_RETRIES = 3
 
 
@@ -134,7 +136,10 @@ class Pool:
             if one.state == READY and not one.loans and not one.running:
                 self._lend(one, conn, WARM)
                 return True
-        choice = place(self._candidates(concurrency), self.total, self.limits, self._can_start())
+        total = self.total
+        if concurrency == 1 and total < self.limits.maximum and self._await_lingering(conn):
+            return False
+        choice = place(self._candidates(concurrency), total, self.limits, self._can_start())
         if isinstance(choice, Instance):
             self._lend(choice, conn, SPARE if choice.fresh else WARM)
         elif choice is Move.FORK:
@@ -142,6 +147,24 @@ class Pool:
         else:
             return False
         return True
+
+    def _await_lingering(self, conn: Connection) -> bool:
+        """True while an instance that only waits for its client's next request is asked back for `conn`.
+
+        Its return takes less than a spare's first request, whose pages are cold; should it get that next
+        request first, `conn` goes on to a spare or a fork.
+        """
+        now = self.core.clock()
+        if conn.patience_ns:
+            return now < conn.patience_ns
+        for one in self.instances.values():
+            if one.loans and not one.recalled and one.state == READY and not one.running:
+                one.recalled = True
+                one.demand(True)
+                conn.patience_ns = now + PATIENCE_NS
+                self.core.loop.call_later(PATIENCE_NS / 1e9, self.pump)
+                return True
+        return False
 
     def _candidates(self, concurrency: int) -> Iterator[Instance]:
         for one in self.instances.values():
@@ -167,6 +190,7 @@ class Pool:
         conn.slot = one.free_slots.pop()
         conn.instance = one
         conn.lent_ns = core.clock()
+        conn.patience_ns = 0
         if conn.is_tcp:
             conn.base_consumed, conn.base_written = conn.counters()
         one.loans[conn.loan_id] = conn
@@ -296,6 +320,9 @@ class Pool:
         one.free_slots.append(conn.slot)
         if back.requests == 0:
             one.lent_requests -= 1
+        if one.recalled:
+            one.recalled = False
+            one.demand(self._demanding)
         conn.instance = None
         conn.seq += back.requests
         if one.words[W_LEAVING] and one.state == READY:
