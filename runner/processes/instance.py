@@ -124,6 +124,16 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
         wsgi_threads.run(served, link, first)
 
 
+def import_loop(served: Served) -> None:
+    """Import what will serve: where no warm-up request runs, every fork would pay for it otherwise."""
+    if served.interface == "asgi":
+        import snapfork.runner.processes.asgi_loop
+    elif served.settings["concurrency"] == 1:
+        import snapfork.runner.processes.wsgi_loop
+    else:
+        import snapfork.runner.processes.wsgi_threads
+
+
 def _own_lifespan(prepared: Prepared) -> Lifespan | None:
     if prepared.lifespan != "instance":
         return None

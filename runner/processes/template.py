@@ -187,6 +187,7 @@ class Builder:
         return self._conclude(prepared, findings, self_pid=False)
 
     def _warm_and_audit(self, prepared: Prepared, loop: Any) -> list[audit.Finding]:
+        instance.import_loop(prepared.served)
         self._warm_up(prepared, loop)
         with self.stage("quiesce") as about:
             dropped = quiesce(loop.loop if loop is not None else None)
