@@ -131,7 +131,7 @@ def import_loop(served: Served) -> None:
     elif served.settings["concurrency"] == 1:
         import snapfork.runner.processes.wsgi_loop
     else:
-        import snapfork.runner.processes.wsgi_threads
+        import snapfork.runner.processes.wsgi_threads  # noqa: F401
 
 
 def _own_lifespan(prepared: Prepared) -> Lifespan | None:
