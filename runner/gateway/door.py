@@ -279,6 +279,7 @@ class FrontDoor:
     def _read_on(self, conn: Connection, leftover: bytes) -> None:
         conn.head = None
         conn.t0_ns = 0
+        conn.function = "-"
         conn.scanned = 0
         conn.buffer = leftover
         if self.core.stopping and not leftover:
