@@ -47,9 +47,10 @@ def find_end(data: bytes | bytearray, start: int = 0) -> int:
 class Head:
     """A request head, read.
 
-    raw_path and query are bytes of the target; path is raw_path percent-decoded, each byte one latin-1
-    character (as PEP 3333 has it). Header names are lower-case and in order. host is lower-case and without
-    a port, "" if there is none. size counts the bytes of the head with its blank line.
+    target is ASCII, other bytes in it have become %XX; raw_path and query are parts of it. path is raw_path
+    percent-decoded, each byte one latin-1 character (as PEP 3333 has it). Header names are lower-case and in
+    order. host is lower-case and without a port, "" if there is none. size counts the bytes of the head with
+    its blank line.
     """
 
     __slots__ = (

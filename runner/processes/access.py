@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
 MAX_TARGET = 1024  # what is shown of a request's target, so that the rest of the line always fits
 _ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 256)]} | {34: '\\"', 92: "\\\\"}
-_QUOTED = {code: f"%{code:02X}" for code in range(127, 256)}
 
 
 class AccessLog:
@@ -25,16 +24,16 @@ class AccessLog:
     A line that a full pipe does not take is dropped and counted; the next line that gets through says so.
     """
 
-    __slots__ = ("_poll", "_second", "_stamp", "dropped", "fd", "function", "mode")
+    __slots__ = ("_asks", "_opened", "_stamp", "dropped", "fd", "function", "mode")
 
     def __init__(self, fd: int = -1, mode: str = "off", function: str = "-") -> None:
         self.fd = fd
         self.mode = mode
         self.function = function
         self.dropped = 0
-        self._second = -1
-        self._stamp = ""
-        self._poll: select.poll | None = None
+        self._stamp = (-1, "")
+        self._opened = False
+        self._asks = True
 
     def line(
         self,
@@ -49,12 +48,9 @@ class AccessLog:
         """Write one line: peer, request line, status, body bytes, duration, start kind if it caused one."""
         if self.mode == "off":
             return
-        if self._poll is None:
-            self._poll = self._open()
-        ready = self._poll.poll(0)
-        if ready and not ready[0][1] & select.POLLOUT:
-            return  # the reader is gone
-        if not ready:
+        if not self._opened:
+            self._open()
+        if self._asks and not self._has_room():
             self.dropped += 1
             return
         if self.dropped and self._write(self._told_drops()):
@@ -87,15 +83,22 @@ class AccessLog:
             return json.dumps(entry) + "\n"
         return f"[{self.dropped} access lines dropped: the output was not read fast enough]\n"
 
-    def _open(self) -> select.poll:
+    def _open(self) -> None:
         # Several processes write to one pipe, so that room seen by poll may be gone at the write: a
         # non-blocking description of our own. Files keep theirs, which has the offset.
-        if stat.S_ISFIFO(os.fstat(self.fd).st_mode):
+        self._opened = True
+        mode = os.fstat(self.fd).st_mode
+        if stat.S_ISREG(mode):
+            self._asks = False
+        elif stat.S_ISFIFO(mode):
             with contextlib.suppress(OSError):
                 self.fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        poll = select.poll()
+                self._asks = False
+
+    def _has_room(self) -> bool:
+        poll = select.poll()  # one per call: a poll object serves one thread at a time
         poll.register(self.fd, select.POLLOUT)
-        return poll
+        return bool(poll.poll(0))
 
     def _text(
         self,
@@ -132,7 +135,7 @@ class AccessLog:
             "function": self.function,
             "client": client[0] if client else None,
             "method": head.method if head else None,
-            "target": _shortened(head.target.decode("latin-1").translate(_QUOTED)) if head else None,
+            "target": _shortened(head.target.decode("ascii")) if head else None,
             "version": f"{head.version[0]}.{head.version[1]}" if head else None,
             "status": status,
             "bytes": size,
@@ -145,17 +148,18 @@ class AccessLog:
 
     def _now(self) -> str:
         now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}"
+        second, stamp = self._stamp
+        if second != int(now):
+            second = int(now)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+            self._stamp = (second, stamp)
+        return f"{stamp}.{int((now - second) * 1000):03d}"
 
 
 def _request_line(head: Head | None) -> str:
     if head is None:
         return "-"
-    target = _shortened(head.target.decode("latin-1").translate(_ESCAPED))
+    target = _shortened(head.target.decode("ascii").translate(_ESCAPED))
     return f"{head.method} {target} HTTP/{head.version[0]}.{head.version[1]}"
 
 

@@ -52,7 +52,10 @@ class Loop:
             while waiting:
                 self._serve(waiting.popleft())
             if link.leave_level() and not link.loans:
-                return
+                waiting.extend(link.receive())  # lent before the gateway knew that we leave
+                if not waiting:
+                    return
+                continue
             control.poll(OUTPUT_MS if stdio.pump() else None)
             waiting.extend(link.receive())
 

@@ -46,8 +46,8 @@ def date_line() -> bytes:
     global _date_second, _date_line
     now = int(time.time())
     if now != _date_second:
-        _date_second = now
         _date_line = b"Date: " + formatdate(now, usegmt=True).encode() + b"\r\n"
+        _date_second = now  # last, for other threads
     return _date_line
 
 

@@ -13,6 +13,7 @@ import select
 import sys
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from snapfork.runner.http.answers import error_response
@@ -144,8 +145,13 @@ class Crew:
         poll.register(link.fd, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
         while not link.closed:
-            if link.leave_level() and not link.loans:
-                return
+            # A thread may still be about to say what it gives back: then its conversation is open.
+            if link.leave_level() and not link.loans and not self._open:
+                crossed = link.receive()  # lent before the gateway knew that we leave
+                if not crossed:
+                    return
+                for loan in crossed:
+                    self.take(loan)
             for fd, _ in poll.poll(TICK_MS if stdio.pump() or self._unserved else None):
                 if fd == link.fd:
                     for loan in link.receive():
@@ -170,10 +176,15 @@ class Crew:
             loan = self._loans.get()
             conversation = Shared(self.served, self.link, loan, self)
             self._open.add(conversation)
-            if self.link.leave_level():
-                conversation.give_back(KEEP, loan.prefix)
-            else:
-                conversation.run()
+            try:
+                if self.link.leave_level():
+                    conversation.give_back(KEEP, loan.prefix)
+                else:
+                    conversation.run()
+            except BaseException:  # ours: the connection is ended, and a new process takes over
+                traceback.print_exc()
+                self.link.leave()
+                conversation.give_back(END)
             self._open.discard(conversation)
             with self._lock:
                 self._unserved -= 1
@@ -220,6 +231,7 @@ class Crew:
 
     def _end_late(self, conversation: Shared, began_before_ns: int) -> None:
         if conversation.abandon(began_before_ns):
+            self._open.discard(conversation)
             sys.stderr.write(
                 f"Request {conversation.request_id} passed its timeout; its thread is abandoned "
                 "and this instance will be replaced\n"

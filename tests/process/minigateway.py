@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from snapfork.runner.processes.link import WARM, Link
+from snapfork.runner.processes.link import KEEP, WARM, Link
 from snapfork.runner.wire import fds, frames, page
 
 SLOTS = 40
@@ -49,13 +49,16 @@ class Client:
         return found + mark
 
     def exactly(self, size: int) -> bytes:
-        while len(self.rest) < size:
+        pieces, have = [self.rest], len(self.rest)
+        while have < size:
             data = self.sock.recv(65536)
             if not data:
-                raise EOFError(self.rest)
-            self.rest += data
-        found, self.rest = self.rest[:size], self.rest[size:]
-        return found
+                raise EOFError(b"".join(pieces))
+            pieces.append(data)
+            have += len(data)
+        whole = b"".join(pieces)
+        self.rest = whole[size:]
+        return whole[:size]
 
     def head(self) -> tuple[int, dict[str, str]]:
         """Status and headers (lower-case names) of the next response."""
@@ -85,10 +88,11 @@ class Client:
 
     def everything(self) -> bytes:
         """All bytes up to the end of the connection."""
+        pieces = [self.rest]
+        self.rest = b""
         while data := self.sock.recv(65536):
-            self.rest += data
-        found, self.rest = self.rest, b""
-        return found
+            pieces.append(data)
+        return b"".join(pieces)
 
 
 class MiniGateway:
@@ -215,6 +219,21 @@ class MiniGateway:
         while len(self.back) < count:
             self._read(deadline)
         return self.back[count - 1]
+
+    def return_of(self, number: int) -> frames.ReturnFrame:
+        """Wait until the loan `number` has come back."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            for back in self.back:
+                if back.id == number:
+                    return back
+            self._read(deadline)
+
+    def next_request(self, raw: bytes) -> None:
+        """When the last loan has come back to be kept: lend its connection again, for `raw`."""
+        back = self.return_of(self.number)
+        assert (back.how, back.leftover) == (KEEP, b""), back
+        self.lend_again(self.held.pop(back.id), raw)
 
     def wait_bye(self) -> None:
         deadline = time.monotonic() + PATIENCE
