@@ -12,10 +12,9 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 _SPACE_BEFORE_COLON = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/(\d)\.(\d)\r\n")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)")
 _FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]*)(?::\d*)?")
 
 
@@ -47,10 +46,9 @@ def find_end(data: bytes | bytearray, start: int = 0) -> int:
 class Head:
     """A request head, read.
 
-    target is ASCII, other bytes in it have become %XX; raw_path and query are parts of it. path is raw_path
-    percent-decoded, each byte one latin-1 character (as PEP 3333 has it). Header names are lower-case and in
-    order. host is lower-case and without a port, "" if there is none. size counts the bytes of the head with
-    its blank line.
+    raw_path and query are bytes of the target (ASCII); path is raw_path percent-decoded, each byte one
+    latin-1 character (as PEP 3333 has it). Header names are lower-case and in order. host is lower-case and
+    without a port, "" if there is none. size counts the bytes of the head with its blank line.
     """
 
     __slots__ = (
@@ -119,12 +117,6 @@ def parse_head(data: bytes) -> Head:
     method = line[1].decode("ascii")
     if method == "CONNECT":
         raise BadHead(501, "CONNECT is not served here")
-    target = line[2]
-    size = len(data)
-    if not target.isascii():
-        # Some clients send the bytes of a path as they are; llhttp would refuse them.
-        target = _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], target)
-        data = data[: line.start(2)] + target + data[line.end(2) :]
     tokens = _Tokens()
     parser = httptools.HttpRequestParser(tokens)
     try:
@@ -136,9 +128,9 @@ def parse_head(data: bytes) -> Head:
     head = Head()
     head.method = method
     head.version = (major, minor)
-    head.target = target
+    head.target = line[2]
     head.headers = tokens.headers
-    head.size = size
+    head.size = len(data)
     _read_headers(head)
     _read_target(head)
     return head

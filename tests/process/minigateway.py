@@ -77,14 +77,18 @@ class Client:
         status, headers = self.head()
         if head_only or status in (204, 304):
             return status, headers, b""
-        if headers.get("transfer-encoding") == "chunked":
-            body = b""
-            while size := int(self.until(b"\r\n"), 16):
-                body += self.exactly(size)
-                assert self.exactly(2) == b"\r\n"
+        return status, headers, self.body(headers)
+
+    def body(self, headers: dict[str, str]) -> bytes:
+        """The body behind a head that says its length."""
+        if headers.get("transfer-encoding") != "chunked":
+            return self.exactly(int(headers["content-length"]))
+        body = b""
+        while size := int(self.until(b"\r\n"), 16):
+            body += self.exactly(size)
             assert self.exactly(2) == b"\r\n"
-            return status, headers, body
-        return status, headers, self.exactly(int(headers["content-length"]))
+        assert self.exactly(2) == b"\r\n"
+        return body
 
     def everything(self) -> bytes:
         """All bytes up to the end of the connection."""
