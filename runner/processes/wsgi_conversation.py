@@ -286,6 +286,7 @@ class Conversation:
         answer = error_response(
             refused.status, _CODES[refused.status], refused.sentence, self.request_id, head=head_only
         )
+        response.body_bytes = len(answer) - find_end(answer)
         self.wire.send([answer])
 
     # -- names -----------------------------------------------------------------------------------------

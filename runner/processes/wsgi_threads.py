@@ -17,6 +17,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from snapfork.runner.http.answers import error_response
+from snapfork.runner.http.head import find_end
 from snapfork.runner.processes import stdio
 from snapfork.runner.processes.link import END, KEEP, START_NAMES, WARM, Link, Loan
 from snapfork.runner.processes.wsgi_conversation import Conversation
@@ -115,7 +116,9 @@ class Shared(Conversation):
         start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
         loan.requests += 1
         self.page.finish(loan.slot, 504, duration)
-        self.served.access.line(self.client, head, 504, 0, duration, request_id, start)
+        self.served.access.line(
+            self.client, head, 504, len(answer) - find_end(answer), duration, request_id, start
+        )
         # The descriptor stays open: its number must not come back while the other thread may still read
         # from it. The gateway ends the connection without us.
         self._closed = True
