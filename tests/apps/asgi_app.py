@@ -73,6 +73,12 @@ async def slow(scope: Scope, receive: Receive, send: Send, query: dict[str, str]
     await _text(send, str(os.getpid()))
 
 
+async def pause(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """The request as JSON, after two milliseconds."""
+    await asyncio.sleep(0.002)
+    await echo(scope, receive, send, query)
+
+
 async def block(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
     """Blocks the event loop for `seconds`."""
     time.sleep(float(query.get("seconds", 1)))
@@ -140,6 +146,7 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
     "pid": pid,
     "echo": echo,
     "slow": slow,
+    "pause": pause,
     "block": block,
     "stream": stream,
     "download": download,

@@ -64,6 +64,12 @@ def slow(environ: Environ, start_response: Start, query: dict[str, str]) -> list
     return _text(start_response, str(os.getpid()))
 
 
+def pause(environ: Environ, start_response: Start, query: dict[str, str]) -> list[bytes]:
+    """The request as JSON, after two milliseconds."""
+    time.sleep(0.002)
+    return echo(environ, start_response, query)
+
+
 def stream(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterator[bytes]:
     """`count` chunks, one every `pause` seconds, without a length."""
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -118,6 +124,7 @@ PAGES: dict[str, Callable[..., Any]] = {
     "pid": pid,
     "echo": echo,
     "slow": slow,
+    "pause": pause,
     "stream": stream,
     "download": download,
     "upload": upload,

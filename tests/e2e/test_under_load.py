@@ -1,0 +1,154 @@
+"""What happens to requests while instances, templates and versions come and go."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from load import Load
+from server import Serve
+
+APPS = Path(__file__).resolve().parents[1] / "apps"
+INTERFACES = ["wsgi_app:app", "asgi_app:app"]
+Soak = Callable[[int, int], int]
+Record = Callable[[str, object], None]
+
+
+def live(function: dict[str, Any]) -> list[int]:
+    return [one["pid"] for one in function["instances"] if one["pid"]]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("target", INTERFACES)
+def test_nothing_is_lost_by_reloads_reclaims_and_dead_templates(
+    target: str, soak: Soak, record: Record
+) -> None:
+    with Serve(target, "--no-access-log", "--idle-timeout=0.2", app_dir=APPS) as server, Load(server) as load:
+        for _ in range(soak(3, 30)):
+            load.wait_for_more(200)
+            before = server.function()["generation"]
+            os.kill(server.process.pid, signal.SIGHUP)
+            swapped = server.wait_until(lambda one, old=before: one["generation"] > old)  # type: ignore[misc]
+            load.wait_for_more(200)
+            template = server.wait_until(lambda one: one["template"]["pid"])["template"]["pid"]
+            assert swapped["template"]["state"] in ("ready", "rebuilding", "building")
+            os.kill(template, signal.SIGKILL)
+            server.wait_until(lambda one, old=template: one["template"]["pid"] not in (None, old))  # type: ignore[misc]
+        load.finish()
+        deaths = server.function()["deaths"]
+        record(f"{target}: reloads, killed templates: answers", dict(load.counts))
+        assert set(load.counts) == {"ok"}
+        assert set(deaths) <= {"left"}
+
+
+@pytest.mark.timeout(120)
+def test_reload_on_a_changed_file_loses_nothing(tmp_path: Path, soak: Soak, record: Record) -> None:
+    text = (APPS / "wsgi_app.py").read_text()
+    (tmp_path / "shop.py").write_text(text)
+    with (
+        Serve("shop:app", "--reload", "--no-access-log", app_dir=tmp_path) as server,
+        Load(server) as load,
+    ):
+        for number in range(soak(2, 20)):
+            generation = server.function()["generation"]
+            (tmp_path / "shop.py").write_text(f"{text}\n# {number}\n")
+            server.wait_until(lambda one, old=generation: one["generation"] > old)  # type: ignore[misc]
+            load.wait_for_more(100)
+        load.finish()
+        record("--reload under load: answers", dict(load.counts))
+        assert set(load.counts) == {"ok"}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("target", INTERFACES)
+def test_killed_instances_cost_at_most_what_they_had_in_progress(
+    target: str, soak: Soak, record: Record
+) -> None:
+    kills = soak(25, 100)
+    connections = 16
+    choice = random.Random(7)
+    words = ("--no-access-log", "--max-instances=4")
+    with Serve(target, *words, app_dir=APPS) as server, Load(server, connections, "/pause") as load:
+        killed = 0
+        while killed < kills:
+            load.wait_for_more(choice.randint(1, 60))
+            pids = live(server.function())
+            if pids:
+                os.kill(choice.choice(pids), signal.SIGKILL)
+                killed += 1
+        load.finish()
+        function = server.function()
+        record(f"{target}: {kills} killed instances: answers", dict(load.counts))
+        assert set(load.counts) <= {"ok", "502"}
+        at_once = 1 if target.startswith("wsgi") else connections
+        assert load.counts["502"] <= kills * at_once
+        assert load.counts["502"] == function["gateway_errors"].get("502", 0)
+        assert function["deaths"]["signal 9"] <= kills
+
+
+@pytest.mark.parametrize("target", INTERFACES)
+def test_a_signal_to_the_whole_group_is_a_graceful_stop(target: str) -> None:
+    with Serve(target, "--no-access-log", app_dir=APPS) as server, Load(server, 16, "/pause") as load:
+        load.wait_for_more(100)
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(50) == 0
+        load.finish()
+        assert set(load.counts) <= {"ok", "refused", "lost", "reset"}
+        # A client may send into a connection that is just being ended; more than that one is a loss.
+        for counts in load.per_client:
+            assert counts["lost"] + counts["reset"] <= 1
+
+
+@pytest.mark.parametrize("target", INTERFACES)
+def test_after_kill_9_of_the_gateway_nothing_is_left(target: str) -> None:
+    with Serve(target, "--no-access-log", app_dir=APPS) as server, Load(server, 8, "/pause") as load:
+        load.wait_for_more(50)
+        assert len(server.processes()) > 4
+        server.kill()
+        server.wait_until_nothing_is_left()
+
+
+def resources(server: Serve) -> dict[str, int]:
+    """What the runner holds: processes, descriptors of the gateway, its resident memory in KB."""
+    pid = server.process.pid
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return {
+        "processes": len(server.processes()),
+        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+        "resident KB": int(resident.split()[1]),
+    }
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("target", INTERFACES)
+def test_connections_and_instances_leave_nothing_behind(target: str, soak: Soak, record: Record) -> None:
+    instances = soak(60, 1000)
+    connections = soak(600, 10_000)
+
+    def settled(function: dict[str, Any]) -> bool:
+        return [one["state"] for one in function["instances"]] == ["spare"]
+
+    each = max(1, connections // instances)
+    words = ("--no-access-log", f"--max-requests={each}", "--idle-timeout=0.1", "--concurrency=1")
+    with Serve(target, *words, app_dir=APPS) as server:
+
+        def spend(count: int) -> None:
+            for _ in range(count):
+                assert server.get("/").status == 200
+            server.wait_until(settled)
+
+        spend(max(20, connections // 10))
+        before = resources(server)
+        spend(connections)
+        after = resources(server)
+        record(f"{target}: before and after {connections} connections", (before, after))
+        assert server.function()["starts"]["fork"] + server.function()["starts"]["spare"] >= instances
+        assert after["processes"] == before["processes"]
+        assert after["descriptors"] == before["descriptors"]
+        assert after["resident KB"] <= before["resident KB"] * 1.1 + 1024
