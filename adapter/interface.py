@@ -37,9 +37,7 @@ class Shape:
     def accepts(self, count: int) -> bool:
         """Whether it can be called with `count` positional arguments and nothing else."""
         return (
-            not self.keywords
-            and len(self.required) <= count
-            and (self.takes is None or count <= self.takes)
+            not self.keywords and len(self.required) <= count and (self.takes is None or count <= self.takes)
         )
 
     @property
@@ -91,7 +89,9 @@ def detect(app: Any) -> str:
     """
     found = _detect(app, 0)
     if found is None:
-        raise SettingError(f"Whether {describe(app)} is WSGI or ASGI, its signature does not tell: {_SAY_IT}.")
+        raise SettingError(
+            f"Whether {describe(app)} is WSGI or ASGI, its signature does not tell: {_SAY_IT}."
+        )
     return found
 
 

@@ -26,7 +26,7 @@ def run_initializer(hooks: Hooks) -> None:
 
 
 def run_before_snapshot(hooks: Hooks) -> None:
-    """Run before_snapshot hooks, then snapshot-restore-py's, last registered first. Raises what one raises."""
+    """Run before_snapshot hooks, then snapshot-restore-py's in reverse order. Raises what one raises."""
     _run_all([*_own("before_snapshot", hooks), *reversed(_library("get_before_snapshot"))])
 
 

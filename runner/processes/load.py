@@ -133,7 +133,9 @@ def find_attribute(module: ModuleType, target: Target, app_dir: str) -> Any:
         except BaseException as error:  # a property or a lazy module: user code
             raise load_errors.failed(f"{target} could not be read", error, app_dir) from None
     if isinstance(found, ModuleType):
-        raise LoadError(f"{target} is a module, not an app: type {found.__name__}:ATTRIBUTE, or the bare module.")
+        raise LoadError(
+            f"{target} is a module, not an app: type {found.__name__}:ATTRIBUTE, or the bare module."
+        )
     return found
 
 

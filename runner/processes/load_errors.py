@@ -165,9 +165,7 @@ def _listed(names: list[str]) -> str:
 def _entries(directory: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as found:
-            return sorted(
-                (e for e in found if e.name.partition(".")[0].isidentifier()), key=lambda e: e.name
-            )
+            return sorted((e for e in found if e.name.partition(".")[0].isidentifier()), key=lambda e: e.name)
     except OSError:
         return []
 

@@ -1,4 +1,4 @@
-"""The grammar of targets: `module`, `module:attr.attr`, `module:factory()`, `module:factory("literal", x=1)`."""
+"""The grammar of targets: `module`, `module:attr.attr`, `module:factory()`, `module:factory("text", x=1)`."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def parse(text: str) -> Target:
         )
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise TargetError(
-            f"'{text}' is not a target: after ':' comes a name, such as shop:app, or a call with plain values, "
-            "such as shop:create_app('production')."
+            f"'{text}' is not a target: after ':' comes a name, such as shop:app, or a call with plain "
+            "values, such as shop:create_app('production')."
         ) from None
 
 
