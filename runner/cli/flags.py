@@ -78,7 +78,7 @@ def _shape(name: str, raw: Any) -> Any:
     if name == "env":
         return dict(_pair(text) for text in raw)
     if name == "warmup":
-        return [] if raw == ["none"] else list(raw)
+        return [] if raw in (["none"], ["[]"]) else list(raw)
     return raw
 
 

@@ -16,6 +16,9 @@ NEW, IDLE, READING, WAITING, LENT, ENDING, CLOSED = range(7)
 """NEW: nothing received yet. IDLE: between messages. READING: a part is here. WAITING: in a queue."""
 
 RECV_BYTES = 65536
+MAX_PREFIX = 192 * 1024
+"""Bytes of one connection that the gateway holds at most, so that they fit one loan's message: the largest
+head that can be configured and a small body."""
 _SIOCOUTQ = 0x5411  # linux/sockios.h
 _TCP_INFO_BYTES = 136
 _TCP_INFO_COUNTERS = 120  # tcpi_bytes_acked, tcpi_bytes_received: linux/tcp.h
@@ -83,10 +86,10 @@ class Connection:
         self.base_written = 0
         self.out = b""
 
-    def receive(self) -> bytes | None:
+    def receive(self, limit: int = RECV_BYTES) -> bytes | None:
         """Bytes that are there, b"" at the end or after an error, None when nothing is there."""
         try:
-            return self.sock.recv(RECV_BYTES, socket.MSG_DONTWAIT)
+            return self.sock.recv(limit, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError:

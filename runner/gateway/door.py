@@ -9,7 +9,7 @@ import socket
 from http import HTTPStatus
 
 from snapfork.runner.gateway import connection as states
-from snapfork.runner.gateway.connection import Connection
+from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection
 from snapfork.runner.gateway.core import Core
 from snapfork.runner.gateway.pool import MAX_RETRIES, Pool
 from snapfork.runner.http.answers import error_response, request_id_for
@@ -179,7 +179,11 @@ class FrontDoor:
         if conn.state == states.ENDING:
             self._drain(conn)
             return
-        data = conn.receive()
+        room = MAX_PREFIX - len(conn.buffer)
+        if room <= 0:
+            self.answer(conn, 431, f"the head has more than {self.head_size} bytes")
+            return
+        data = conn.receive(min(RECV_BYTES, room))
         if data is None:
             return
         if not data:

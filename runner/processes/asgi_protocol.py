@@ -14,6 +14,7 @@ from snapfork.runner.processes.asgi_uvicorn import websockets_available
 from snapfork.runner.processes.asgi_websocket import WebSocket
 from snapfork.runner.processes.asgi_wire import Wire
 from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, Loan
+from snapfork.runner.wire import fds
 
 if TYPE_CHECKING:
     from snapfork.runner.processes.asgi_host import Host
@@ -22,7 +23,7 @@ READ_SIZE = 65536
 """Bytes of one read at most."""
 PIPELINE = 32768
 """Bytes read ahead of a running request after which reading pauses."""
-LEFTOVER = 131072
+LEFTOVER = fds.MAX_MESSAGE - 4096
 """Bytes that are read too far at most, because they may have to travel back to the gateway."""
 SWALLOW = 262144
 """Bytes of an unread request body that are read and dropped to keep a connection alive."""
@@ -145,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
             how, flags = END, 0 if self._body_unread() or self.buffer else CLEAN
         else:
             how, flags = self._how, self._flags
-        leftover = b"" if how == END else self.buffer if how == KEEP else self.buffer[:LEFTOVER]
+        leftover = b"" if how == END else self.buffer
         self.exchange = None
         self.buffer = b""
         host.link.give_back(self.loan, how, leftover, flags)

@@ -1,0 +1,165 @@
+"""Who waits for whom: slow requests beside others, timeouts among others, streams, and idle connections."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from load import read_answer
+from server import Client, Serve
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+APPS = Path(__file__).resolve().parents[1] / "apps"
+
+
+def ask(client: Client, path: str) -> tuple[int, str]:
+    answer = client.ask("GET", path)
+    return answer.status, answer.text
+
+
+def test_a_slow_request_does_not_hold_up_another_connection() -> None:
+    with Serve("wsgi_app:app", "--concurrency=1", app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
+        one, other = server.client(), server.client()
+        first = ask(one, "/pid")[1], ask(other, "/pid")[1]
+        slow = pool.submit(ask, one, "/slow?seconds=3")
+        server.wait_until(lambda state: any(i["state"] == "busy" for i in state["instances"]))
+        status, answered_by = ask(other, "/pid")
+        assert not slow.done()
+        assert status == 200
+        assert slow.result()[1] != answered_by
+        assert len(first) == 2
+
+
+def test_four_slow_requests_run_side_by_side_in_threads() -> None:
+    words = ("wsgi_app:app", "--concurrency=4", "--max-instances=1", "--spares=0")
+    with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(ask, server.client(), "/slow?seconds=2") for _ in range(4)]
+        server.wait_until(lambda state: [i["busy"] for i in state["instances"]] == [4])
+        answers = [one.result() for one in running]
+        assert {status for status, _ in answers} == {200}
+        assert len({pid for _, pid in answers}) == 1
+
+
+@pytest.mark.parametrize("target", ["asgi_app:app", "wsgi_app:app"])
+def test_one_late_request_among_others_is_one_504(target: str) -> None:
+    words = (target, "--concurrency=32", "--max-instances=1", "--spares=0", "--timeout=2", "--warmup=none")
+    with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(32) as pool:
+        late = pool.submit(server.get, "/slow?seconds=60")
+        server.wait_until(lambda state: [i["busy"] for i in state["instances"]] == [1])
+        others = [pool.submit(server.get, "/slow?seconds=1.5") for _ in range(31)]
+        answers = [one.result() for one in others]
+        assert [one.status for one in answers] == [200] * 31
+        assert len({one.text for one in answers}) == 1
+        assert late.result().status == 504
+        error = late.result().json()["error"]
+        assert error["code"] == "timeout"
+        assert error["request_id"] == late.result().headers["x-request-id"]
+
+
+def test_a_blocked_loop_is_killed() -> None:
+    words = ("asgi_app:app", "--max-instances=1", "--spares=0", "--timeout=0.5")
+    with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(2) as pool:
+        stream = server.raw()
+        stream.sendall(b"GET /stream?count=1000&pause=0.1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        seen = stream.recv(65536)
+        blocked = pool.submit(server.get, "/block?seconds=60")
+        assert blocked.result().status == 504
+        while more := stream.recv(65536):
+            seen += more
+        assert not seen.endswith(b"0\r\n\r\n")  # its answer had begun: it is cut, not mixed with another
+        assert seen.count(b"HTTP/1.1") == 1
+        assert server.get("/").status == 200
+        assert server.function()["deaths"] == {"timeout": 1}
+        stream.close()
+
+
+def test_streams_and_websockets_outlive_the_timeout() -> None:
+    with Serve("asgi_app:app", "--timeout=0.3", app_dir=APPS) as server:
+        stream = server.raw()
+        stream.sendall(b"GET /stream?count=12&pause=0.1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        with connect(f"ws://{server.host}:{server.port}/") as talk:
+            answer = read_answer(stream.makefile("rb"))
+            talk.send("still there?")
+            assert talk.recv() == "still there?"
+        assert answer is not None
+        assert answer[0] == 200
+        assert answer[2].count(b"chunk") == 12
+        stream.close()
+
+
+def test_replaced_streams_end_after_the_drain_timeout_and_are_counted() -> None:
+    with Serve("asgi_app:app", "--drain-timeout=0.5", app_dir=APPS) as server:
+        stream = server.raw()
+        stream.sendall(b"GET /stream?count=100000&pause=0.05 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert stream.recv(4096)
+        with connect(f"ws://{server.host}:{server.port}/") as talk:
+            talk.send("pid")
+            old = talk.recv()
+            server.run("reload")
+            while stream.recv(65536):
+                pass  # until it is ended
+            with pytest.raises(ConnectionClosed):
+                talk.recv()
+            assert talk.close_code == 1012
+        assert server.get("/pid").text != old
+        server.wait_until(lambda state: state["streams_cut"] == 2)
+        stream.close()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("target", ["wsgi_app:app", "asgi_app:app"])
+def test_idle_connections_cost_no_instance_and_little_memory(
+    target: str,
+    soak: Callable[[int, int], int],
+    record: Callable[[str, object], None],
+) -> None:
+    count = soak(1500, 10_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held: list[socket.socket] = []
+    try:
+        with Serve(target, "--no-access-log", "--idle-timeout=0.2", app_dir=APPS, preexec=as_usual) as server:
+            before = resident(server)
+            for number in range(count):
+                sock = server.raw()
+                held.append(sock)
+                if number % 2:
+                    sock.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+                    assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+            server.wait_until(lambda state: [one["state"] for one in state["instances"]] == ["spare"])
+            state = server.status()["connections"]
+            assert state == {"total": count, "idle": count, "waiting": 0, "lent": 0}
+            each = (resident(server) - before) / count
+            record(f"{target}: {count} idle connections, bytes each in the gateway", round(each))
+            assert each < 16_384
+            with ThreadPoolExecutor(16) as pool:
+                seen = list(pool.map(again, held))
+            assert seen == [200] * count
+    finally:
+        for sock in held:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def again(sock: socket.socket) -> int:
+    """One more request on a connection that was idle."""
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    answer = read_answer(sock.makefile("rb"))
+    return answer[0] if answer else 0
+
+
+def resident(server: Serve) -> int:
+    """Bytes of memory that the gateway holds."""
+    with open(f"/proc/{server.process.pid}/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def as_usual() -> None:
+    """The soft limit that users have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
