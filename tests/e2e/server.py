@@ -235,7 +235,7 @@ class Server:
 
 
 class Serve(Server):
-    """`runner serve WORDS --port 0`."""
+    """`runner serve WORDS --port 0`; python=None lets the runner find the app's interpreter."""
 
     def __init__(
         self,
@@ -244,11 +244,14 @@ class Serve(Server):
         cwd: str | os.PathLike[str] = ".",
         env: Mapping[str, str] | None = None,
         preexec: Callable[[], None] | None = None,
+        python: str | None = sys.executable,
     ) -> None:
         listen = () if any(word.startswith("--uds") for word in words) else ("--port", "0")
         directory = () if "--app-dir" in words else ("--app-dir", str(app_dir))
+        # Named, because a .venv of the checkout would be taken for the apps in it.
+        chosen = ("--python", python) if python else ()
         super().__init__(
-            [sys.executable, "-m", "snapfork.runner", "serve", *words, *directory, *listen],
+            [sys.executable, "-m", "snapfork.runner", "serve", *words, *directory, *chosen, *listen],
             r"serving on (\S+)", cwd=cwd, env=env, preexec=preexec,
         )  # fmt: skip
 

@@ -32,6 +32,8 @@ class Runner:
     def __init__(self, directory: Path, *words: str) -> None:
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory / "run"), "COLUMNS": "200"}
         self.environment.pop("VIRTUAL_ENV", None)
+        # Cached bytecode tells versions by size and whole second, and these tests write faster than that.
+        self.environment["PYTHONDONTWRITEBYTECODE"] = "1"
         (directory / "run").mkdir(exist_ok=True)
         self.directory = directory
         self.lines: list[str] = []

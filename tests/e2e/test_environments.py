@@ -46,7 +46,7 @@ def test_an_app_in_an_environment_of_its_own(tmp_path: Path) -> None:
     install = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install", "-q"]
     subprocess.run([*install, *OLDER], check=True)
     (tmp_path / "versions.py").write_text(APP)
-    with Serve("versions:app", app_dir=tmp_path) as server:
+    with Serve("versions:app", app_dir=tmp_path, python=None) as server:
         assert any(".venv beside the app" in line for line in server.output)
         seen = server.get("/").json()
         assert [f"starlette=={seen['starlette']}", f"click=={seen['click']}"] == OLDER

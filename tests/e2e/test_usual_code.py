@@ -110,6 +110,7 @@ def echo_port() -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
+PLACE = ("--app-dir", str(APPS / "dirty"), "--python", sys.executable)
 FINDINGS = {"thread": "ticker", "connection": "to 127.0.0.1", "executor": "ThreadPoolExecutor"}
 
 
@@ -130,7 +131,7 @@ def test_spawned_and_told_why(name: str, echo_port: int) -> None:
         assert [answer.json() for answer in answers] == [{"works": True}] * 3
         assert {answer.start for answer in answers} <= {"spare", "spawn", None}
         assert server.function()["starts"]["fork"] == 0
-        doctor = server.run("doctor", f"{name}:app", "--app-dir", str(APPS / "dirty"))
+        doctor = server.run("doctor", f"{name}:app", *PLACE)
         assert doctor.returncode == 1, doctor.stdout + doctor.stderr
         assert FINDINGS[name] in doctor.stdout
 
@@ -144,5 +145,5 @@ def test_its_twin_is_forked(name: str, echo_port: int) -> None:
         answers = [server.get("/") for _ in range(3)]
         assert [answer.json() for answer in answers] == [{"works": True}] * 3
         assert Counter(answer.start for answer in answers) == {"fork": 3}
-        doctor = server.run("doctor", f"{name}_twin:app", "--app-dir", str(APPS / "dirty"))
+        doctor = server.run("doctor", f"{name}_twin:app", *PLACE)
         assert doctor.returncode == 0, doctor.stdout + doctor.stderr

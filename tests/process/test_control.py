@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import stat
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,6 +238,6 @@ def test_a_taken_control_address_leaves_the_unix_socket(tmp_path: Path) -> None:
 
 
 def test_signals_to_the_group_are_not_for_it(shared: Gateway) -> None:
-    for name in ("INT", "TERM", "HUP"):
-        subprocess.run(["kill", f"-{name}", str(shared.process.pid)], check=True)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(shared.process.pid, name)
     assert shared.call("GET", "/nowhere")[0] == 404
