@@ -1,0 +1,204 @@
+"""Every limit, on the first and on a later request of a connection, for clients that send before they read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from load import read_answer
+from server import Serve
+
+APPS = Path(__file__).resolve().parents[1] / "apps"
+INTERFACES = ["wsgi_app:app", "asgi_app:app"]
+HOST = b"Host: a.example\r\n"
+EIGHT_MB = 8 * 1024 * 1024
+
+LIMITS = (
+    "--max-body=100KB",
+    "--head-size=8KB",
+    "--head-timeout=0.5",
+    "--timeout=1",
+    "--max-instances=1",
+    "--spares=0",
+    "--queue-size=1",
+    "--queue-timeout=0.5",
+)
+
+
+@pytest.fixture(scope="module", params=INTERFACES)
+def server(request: pytest.FixtureRequest) -> Iterator[Serve]:
+    with Serve(request.param, *LIMITS, "--concurrency=1", app_dir=APPS) as running:
+        yield running
+
+
+def first(server: Serve) -> socket.socket:
+    """A new connection."""
+    return server.raw()
+
+
+def later(server: Serve) -> socket.socket:
+    """A connection on which a request has been answered."""
+    sock = server.raw()
+    sock.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    answer = read_answer(sock.makefile("rb"))
+    assert answer is not None
+    assert answer[0] == 200
+    return sock
+
+
+WHEN = pytest.mark.parametrize("connect", [first, later])
+
+
+def refused(sock: socket.socket, sent: bytes) -> tuple[int, str]:
+    """(status, error code) of the answer to `sent`, after which the connection ends."""
+    sock.sendall(sent)
+    return final_error(sock)
+
+
+def final_error(sock: socket.socket) -> tuple[int, str]:
+    stream = sock.makefile("rb")
+    answer = read_answer(stream)
+    assert answer is not None
+    status, headers, body = answer
+    error = json.loads(body)["error"]
+    assert error["request_id"] == headers[b"x-request-id"].decode()
+    assert error["message"]
+    assert headers[b"connection"] == b"close"
+    assert stream.read() == b""
+    sock.close()
+    return status, error["code"]
+
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+BAD = {
+    "no request line": b"nonsense\r\n\r\n",
+    "bare LF": b"GET / HTTP/1.1\nHost: a\n\n",
+    "space before colon": b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    "folded": b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n",
+    "NUL": b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "length and chunked": POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+    "signed length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc",
+    "chunked twice": POST + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n",
+    "chunked in 1.0": b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+
+
+@WHEN
+@pytest.mark.parametrize("sent", BAD.values(), ids=BAD.keys())
+def test_malformed_or_ambiguous_is_400(
+    server: Serve, connect: Callable[[Serve], socket.socket], sent: bytes
+) -> None:
+    assert refused(connect(server), sent) == (400, "bad_request")
+
+
+@WHEN
+def test_a_bad_chunk_is_400(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    head = b"POST /upload HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert refused(connect(server), head + b"zz\r\nab\r\n0\r\n\r\n") == (400, "bad_request")
+
+
+@WHEN
+def test_what_is_not_spoken_here(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    coding = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n"
+    assert refused(connect(server), coding)[0] == 501
+    assert refused(connect(server), b"GET / HTTP/2.0\r\n" + HOST + b"\r\n")[0] == 505
+
+
+@WHEN
+def test_a_large_head_is_431(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    large = b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 9000 + b"\r\n\r\n"
+    assert refused(connect(server), large) == (431, "head_too_large")
+    endless = b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"x" * EIGHT_MB
+    assert refused(connect(server), endless) == (431, "head_too_large")
+
+
+@WHEN
+def test_a_slow_head_is_408(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    assert refused(connect(server), b"GET / HTTP/1.1\r\nHost: a") == (408, "request_timeout")
+
+
+@WHEN
+def test_a_large_body_is_413(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    known = b"POST /upload HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % EIGHT_MB
+    assert refused(connect(server), known + b"x" * EIGHT_MB) == (413, "body_too_large")
+    chunked = b"POST /upload HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    body = piece * (EIGHT_MB // 65536) + b"0\r\n\r\n"
+    assert refused(connect(server), chunked + body) == (413, "body_too_large")
+
+
+@WHEN
+def test_too_many_requests_are_429(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    busy, waiting, full = connect(server), connect(server), connect(server)
+    busy.sendall(b"GET /slow?seconds=0.9 HTTP/1.1\r\n" + HOST + b"\r\n")
+    server.wait_until(lambda one: any(i["state"] == "busy" for i in one["instances"]))
+    waiting.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    server.wait_until(lambda one: one["queue"]["length"] == 1)
+    full.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    answer = read_answer(full.makefile("rb"))
+    assert answer is not None
+    assert (answer[0], int(answer[1][b"retry-after"])) == (429, 1)
+    late = read_answer(waiting.makefile("rb"))
+    assert late is not None
+    assert (late[0], int(late[1][b"retry-after"])) == (429, 1)
+    assert read_answer(busy.makefile("rb"))
+    for sock in (busy, waiting, full):
+        sock.close()
+
+
+def uploading(sock: socket.socket, path: bytes, pool: ThreadPoolExecutor) -> tuple[int, str]:
+    """Send 8 MB to a request whose answer is an error, and only then read."""
+    head = b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % EIGHT_MB
+    pool.submit(sock.sendall, head + b"x" * EIGHT_MB).result()
+    return final_error(sock)
+
+
+@WHEN
+@pytest.mark.parametrize("target", INTERFACES)
+def test_timeouts_and_deaths_are_read_whole(target: str, connect: Callable[[Serve], socket.socket]) -> None:
+    words = ("--timeout=1", "--concurrency=1", "--spares=0")
+    with Serve(target, *words, app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
+        assert uploading(connect(server), b"/slow?seconds=50", pool) == (504, "timeout")
+        assert uploading(connect(server), b"/crash", pool) == (502, "instance_died")
+        deaths = server.function()["deaths"]
+        assert deaths.get("timeout") == 1
+        assert deaths.get("exit 7") == 1
+
+
+@WHEN
+def test_too_much_memory_is_507(connect: Callable[[Serve], socket.socket]) -> None:
+    words = ("wsgi_app:app", "--memory=200MB", "--spares=0")
+    with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
+        assert uploading(connect(server), b"/grow?mb=300&seconds=50", pool) == (507, "out_of_memory")
+        assert server.get("/").status == 200
+        assert server.function()["deaths"] == {"memory": 1}
+
+
+def test_a_killed_instance_is_502_with_the_id_of_its_request() -> None:
+    with Serve("wsgi_app:app", "--spares=0", app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.get, "/slow?seconds=50")
+        busy = server.wait_until(lambda one: any(i["state"] == "busy" for i in one["instances"]))
+        os.kill(busy["instances"][0]["pid"], signal.SIGKILL)
+        answer = asked.result()
+        assert answer.status == 502
+        assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("target", INTERFACES)
+def test_a_trusted_peers_request_id_is_kept(target: str) -> None:
+    given = {"X-Request-Id": "order-66"}
+    with Serve(target, app_dir=APPS) as server:
+        assert server.get("/", given).headers["x-request-id"] == "order-66"
+        own = [server.get("/").headers["x-request-id"] for _ in range(3)]
+        assert len(set(own)) == 3
+    with Serve(target, "--trusted-proxies=10.0.0.1", app_dir=APPS) as server:
+        assert server.get("/", given).headers["x-request-id"] != "order-66"
