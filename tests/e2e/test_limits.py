@@ -1,4 +1,4 @@
-"""Every limit, on the first and on a later request of a connection, for clients that send before they read."""
+"""Every limit, on first and later requests of a connection, for clients that send before they read."""
 
 from __future__ import annotations
 
