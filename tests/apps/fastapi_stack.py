@@ -38,4 +38,4 @@ async def mine(number: int, request: Request) -> dict[str, object]:
         query = text("SELECT CAST(:n AS bigint), pg_backend_pid(), pg_sleep(0.002)")
         row = (await connection.execute(query, {"n": number})).one()
     reply = await request.app.state.http.get(f"?n={number}")
-    return {"database": row[0], "backend": row[1], "upstream": reply.status_code, "pid": os.getpid()}
+    return {"database": row[0], "backend": row[1], "upstream": reply.headers["x-asked"], "pid": os.getpid()}

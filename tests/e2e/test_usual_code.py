@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import re
+import resource
 import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +22,44 @@ from server import Serve
 APPS = Path(__file__).resolve().parents[1] / "apps"
 
 
-def ask_for_mine(server: Serve, clients: int, total: int) -> list[dict[str, Any]]:
-    """`total` requests over `clients` keep-alive connections at once; each must get its own answer."""
+async def _ask_at_once(server: Serve, clients: int, rounds: int) -> list[tuple[int, int, bytes]]:
+    """(number asked for, status, body) of each request.
 
-    def one(first: int) -> list[dict[str, Any]]:
-        client, answers = server.client(), []
-        for number in range(first, total, clients):
-            answer = client.ask("GET", f"/mine/{number}")
-            assert answer.status == 200, answer
-            assert answer.json()["database"] == number
-            assert answer.json().get("redis", f"mine {number}") == f"mine {number}"
-            assert answer.json().get("upstream", 200) == 200
-            answers.append(answer.json())
-        client.close()
-        return answers
+    In each round every client's request is sent before the first answer is read; connections are kept.
+    """
+    streams = [await asyncio.open_connection(server.host, server.port) for _ in range(clients)]
+    answers = []
+    for turn in range(rounds):
+        first = turn * clients
+        for number, (_, writer) in enumerate(streams, first):
+            writer.write(f"GET /mine/{number} HTTP/1.1\r\nHost: a.example\r\n\r\n".encode())
+        for number, (reader, _) in enumerate(streams, first):
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head)
+            assert length, head
+            answers.append((number, int(head.split()[1]), await reader.readexactly(int(length[1]))))
+    for _, writer in streams:
+        writer.close()
+    return answers
 
-    with ThreadPoolExecutor(clients) as pool:
-        return [answer for answers in pool.map(one, range(clients)) for answer in answers]
+
+def ask_for_mine(server: Serve, clients: int, rounds: int) -> list[tuple[int, dict[str, Any]]]:
+    """What was asked for and answered, `clients` requests at once, so many rounds; each is a 200."""
+    answers = asyncio.run(_ask_at_once(server, clients, rounds))
+    failed = [(number, status, body) for number, status, body in answers if status != 200]
+    assert not failed, f"{len(failed)} failed, such as {failed[0]}"
+    return [(number, json.loads(body)) for number, _, body in answers]
+
+
+def strangers(asked: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """The answers in which database, redis or upstream answered another request than the one that asked."""
+    usual = {"redis": "mine {}", "upstream": "/?n={}"}
+    return [
+        (number, answer)
+        for number, answer in asked
+        if answer["database"] != number
+        or any(answer[name] != text.format(number) for name, text in usual.items() if name in answer)
+    ]
 
 
 def check_own_connections(answers: list[dict[str, Any]]) -> None:
@@ -61,7 +85,17 @@ def stack_env(postgres_port: int, redis_port: int, http_url: str) -> dict[str, s
     }
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for 1,000 connections in this process, where the usual soft limit is 1,024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.mark.timeout(120)
+@pytest.mark.usefixtures("many_files")
 @pytest.mark.parametrize("stack", ["flask", "django", "fastapi"])
 def test_forked_with_its_usual_code(
     stack: str, stack_env: dict[str, str], soak: Callable[..., int], record: Callable[[str, object], None]
@@ -78,13 +112,14 @@ def test_forked_with_its_usual_code(
     with Serve(*words, *MANY, app_dir=app_dir, env=stack_env) as server:
         function = server.wait_until(lambda one: len(one["instances"]) == 20)
         assert function["mode"] == "fork", function["template"]["findings"]
-        total = soak(ci=1000, full=20_000)
-        answers = ask_for_mine(server, clients=40, total=total)
-        assert len(answers) == total
-        check_own_connections(answers)
-        used = len({answer["pid"] for answer in answers})
-        assert used > 1
-        record(f"{stack}: requests over instances, mixed-up answers", f"{total} over {used}, 0")
+        asked = ask_for_mine(server, clients=1000, rounds=soak(ci=1, full=20))
+        mixed = strangers(asked)
+        used = len({answer["pid"] for _, answer in asked})
+        figures = f"{len(asked)} over {used}, {len(mixed)}"
+        record(f"{stack}: requests, 1,000 at once, over instances; mixed-up answers", figures)
+        assert not mixed, mixed[:3]
+        assert used == 20
+        check_own_connections([answer for _, answer in asked])
 
 
 @pytest.fixture

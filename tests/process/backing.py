@@ -91,6 +91,7 @@ class _Hello(http.server.BaseHTTPRequestHandler):
         body = f"{self.client_address[1]}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Asked", self.path)
         self.end_headers()
         self.wfile.write(body)
 

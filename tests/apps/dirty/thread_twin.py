@@ -21,4 +21,4 @@ def begin() -> None:
 
 @app.get("/")
 def page() -> dict[str, Any]:
-    return {"works": all(ticker.is_alive() for ticker in tickers)}
+    return {"works": [ticker.is_alive() for ticker in tickers] == [True]}
