@@ -54,4 +54,5 @@ def effective_maximum(asked: int, private_bytes: int, free_bytes: int) -> int:
 
 def backoff_s(failures: int) -> float:
     """Seconds to wait before the next attempt after `failures` in a row: 0.5 doubling to 30."""
-    return float(min(30.0, 0.5 * 2 ** max(0, failures - 1)))
+    doublings = min(max(0, failures - 1), 6)  # more would be 30 all the same, and some day no float
+    return min(30.0, 0.5 * 2.0**doublings)
