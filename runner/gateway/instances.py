@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from snapfork.runner.wire import fds, frames, page
+from snapfork.runner.wire import frames, page
 from snapfork.runner.wire.page import (
     S_LOAN,
     S_REQUESTS,
@@ -25,6 +25,7 @@ from snapfork.runner.wire.page import (
 if TYPE_CHECKING:
     from snapfork.runner.gateway.channel import Channel
     from snapfork.runner.gateway.connection import Connection
+    from snapfork.runner.gateway.kits import Kit
     from snapfork.runner.gateway.pool import Pool, Starter
 
 STARTING, READY, LEAVING, GONE = "starting", "ready", "leaving", "gone"
@@ -152,28 +153,3 @@ class Instance:
             self.channel = None
             page.unmap(self.words)
         self.state = GONE
-
-
-class Kit:
-    """What every instance needs, made ahead of the order: control pair, page, log pipe."""
-
-    __slots__ = ("control", "log_read", "theirs", "words")
-
-    def __init__(self, nslots: int) -> None:
-        self.control, child = fds.pair()
-        page_fd = page.make_page(nslots)
-        self.words = page.map_words(page_fd, nslots)
-        self.words[page.W_MAGIC] = page.MAGIC
-        self.log_read, log_write = os.pipe2(os.O_CLOEXEC)
-        self.theirs = [child.detach(), page_fd, log_write]
-
-    def handed_over(self) -> None:
-        """The order has been sent: only the child keeps its ends."""
-        fds.close_all(self.theirs)
-        self.theirs = []
-
-    def discard(self) -> None:
-        self.handed_over()
-        self.control.close()
-        page.unmap(self.words)
-        os.close(self.log_read)

@@ -9,34 +9,27 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snapfork.runner.gateway import connection as states
+from snapfork.runner.gateway import losses
 from snapfork.runner.gateway.channel import Channel
-from snapfork.runner.gateway.children import Watch, cause_of, reap_orphan
+from snapfork.runner.gateway.children import Watch, reap_orphan
 from snapfork.runner.gateway.connection import Connection
-from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance, Kit
+from snapfork.runner.gateway.deaths import Deaths
+from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance
+from snapfork.runner.gateway.kits import Kits
 from snapfork.runner.gateway.tally import Tally
 from snapfork.runner.http.answers import request_id_for
-from snapfork.runner.policy.death import Evidence, Verdict, judge, judge_flags
+from snapfork.runner.policy.death import Verdict
 from snapfork.runner.policy.elastic import Census, Wanted, backoff_s, starts_needed
 from snapfork.runner.policy.placement import Limits, Move, place
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import FORK, SPARE, START_NAMES, WARM
-from snapfork.runner.wire.page import (
-    S_CONSUMED,
-    S_NEXT_CONSUMED,
-    S_NEXT_WRITTEN,
-    S_WRITTEN,
-    SLOT,
-    W_LEAVING,
-    W_SLOTS,
-)
+from snapfork.runner.wire.page import W_LEAVING
 
 if TYPE_CHECKING:
     from snapfork.runner.gateway.core import Core, Door
 
-KITS_AHEAD = 2
 SPARE_DELAY_S = 0.02
 """Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
-REPORT_DELAY_S = 0.05
 PATIENCE_NS = 3_000_000
 """How long a request waits for an idle connection's instance to come back before one more is forked."""
 MAX_RETRIES = 3
@@ -71,10 +64,10 @@ class Pool:
         self.tally = Tally()
         self.start_failures = 0
         self._not_before_ns = 0
-        self._kits: deque[Kit] = deque()
+        self._kits = Kits(core.loop)
         self._demanding = False
         self._topping_up = False
-        self._unreported: dict[int, Instance] = {}
+        self._deaths = Deaths(core.loop, self.tally.deaths, self._forget)
         self.on_report: Callable[[Instance, dict[str, Any]], None] = lambda one, message: None
         self.on_trial_over: Callable[[Instance], None] = lambda one: None
 
@@ -85,8 +78,7 @@ class Pool:
         self.settings = settings
         self.interface = interface
         self.limits = Limits(settings["concurrency"], maximum, self.core.cores)
-        while self._kits:
-            self._kits.pop().discard()
+        self._kits.discard()
 
     def switch(self, generation: int, starter: Starter | None, mode: int) -> None:
         """From now on instances come from `starter`; those of other generations leave."""
@@ -224,7 +216,7 @@ class Pool:
         if self.starter is None:
             raise AssertionError("start() needs a template")
         core = self.core
-        kit = self._kits.popleft() if self._kits else Kit(self.limits.concurrency)
+        kit = self._kits.take(self.limits.concurrency)
         number = next(core.numbers)
         one = Instance(number, kind, self.generation, self.limits.concurrency, kit, core.clock())
         one.channel = Channel(
@@ -246,13 +238,7 @@ class Pool:
         self.starter.channel.send(frames.pack_start(order), passed)
         kit.handed_over()
         core.attach_log(kit.log_read, self.name, str(number), 0)
-        core.loop.call_soon(self._refill_kits)
         return one
-
-    def _refill_kits(self) -> None:
-        if not self.core.stopping and len(self._kits) < KITS_AHEAD:
-            self._kits.append(Kit(self.limits.concurrency))
-            self.core.loop.call_later(0.005, self._refill_kits)
 
     def _top_up_soon(self) -> None:
         if not self._topping_up:
@@ -390,35 +376,18 @@ class Pool:
             return
         if was_starting and not one.said_bye:
             self._start_failed(one)
-        self._count_death(one)
+        self._deaths.add(one)
         one.close()
         if not self.core.stopping:
             self.pump()
             self._top_up_soon()
 
-    def _count_death(self, one: Instance) -> None:
-        if one.cause:
-            self.tally.deaths[one.cause] += 1
-        elif one.said_bye:
-            self.tally.deaths["left"] += 1
-        elif one.status is not None:
-            self.tally.deaths[cause_of(one.status)] += 1
-        else:
-            self._unreported[one.number] = one
-            self.core.loop.call_later(REPORT_DELAY_S, self._count_unreported, one)
-            return
-        self.core.instances.pop(one.number, None)
-
     def died(self, one: Instance, frame: frames.DiedFrame) -> None:
         """Its parent collected it."""
-        one.status = frame.status
-        if one.number in self._unreported:
-            self._count_unreported(one)
+        self._deaths.reported(one, frame.status)
 
-    def _count_unreported(self, one: Instance) -> None:
-        if self._unreported.pop(one.number, None) is not None:
-            self.tally.deaths["unknown" if one.status is None else cause_of(one.status)] += 1
-            self.core.instances.pop(one.number, None)
+    def _forget(self, number: int) -> None:
+        self.core.instances.pop(number, None)
 
     def _start_failed(self, one: Instance) -> None:
         self.start_failures += 1
@@ -434,7 +403,7 @@ class Pool:
 
     def _survive(self, one: Instance, conn: Connection) -> None:
         """Decide what the client of a dead instance is owed."""
-        verdict, request = self._verdict(one, conn)
+        verdict, request = losses.verdict(one, conn, flags_lead=self.interface == "wsgi")
         conn.instance = None
         if verdict is Verdict.RELEND and one.cause == "timeout" and conn.late:
             verdict = Verdict.ANSWER
@@ -451,44 +420,12 @@ class Pool:
         elif verdict is Verdict.END:
             self.door.end(conn)
         else:
-            status, why = self._blame(one, conn)
+            status, why = losses.blame(one, conn, self.name, self.settings["timeout"])
+            if request > 1:
+                conn.head = None  # it was the head of an earlier request of this loan
             self.tally.errors[status] += 1
             seq = conn.seq + max(0, request - 1)
             self.door.answer(conn, status, why, request_id_for(self.core.boot_id, conn.loan_id, seq))
-
-    def _blame(self, one: Instance, conn: Connection) -> tuple[int, str]:
-        if one.cause == "timeout" and conn.late:
-            return 504, f"function {self.name!r} did not answer within {self.settings['timeout']:g} s"
-        if one.cause == "memory":
-            return 507, f"function {self.name!r} needed more than its memory limit"
-        if one.cause == "timeout":
-            return 502, f"another request of the same instance of {self.name!r} blocked it past its timeout"
-        return 502, f"the instance of function {self.name!r} that had this request died"
-
-    def _verdict(self, one: Instance, conn: Connection) -> tuple[Verdict, int]:
-        loan, state, requests, _ = one.slot(conn.slot)
-        noted = loan == conn.loan_id
-        if not noted:
-            requests = 0
-        if not conn.is_tcp:
-            return judge_flags(noted, state, requests, self.interface == "wsgi"), requests
-        base = W_SLOTS + SLOT * conn.slot
-        consumed, written = conn.counters()
-        if consumed < 0:
-            return Verdict.END, requests
-        seen = Evidence(
-            consumed - conn.base_consumed,
-            written - conn.base_written,
-            noted,
-            state,
-            requests,
-            one.words[base + S_CONSUMED] if noted else 0,
-            one.words[base + S_WRITTEN] if noted else 0,
-            one.words[base + S_NEXT_CONSUMED] if noted else 0,
-            one.words[base + S_NEXT_WRITTEN] if noted else 0,
-            conn.only_eof(),
-        )
-        return judge(seen), requests
 
     # -- demand ----------------------------------------------------------------------------------------
 
@@ -509,8 +446,7 @@ class Pool:
 
     def close(self) -> None:
         """Release what was made ahead."""
-        while self._kits:
-            self._kits.pop().discard()
+        self._kits.discard()
 
 
 def _prefer_for_oom_kill(pid: int) -> None:

@@ -8,7 +8,7 @@ import os
 import select
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
 MAX_TARGET = 1024  # what is shown of a request's target, so that the rest of the line always fits
 _ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 256)]} | {34: '\\"', 92: "\\\\"}
+
+
+class Line(NamedTuple):
+    """What one line tells; `size` is the body's bytes, `start` the start kind that the request caused."""
+
+    client: tuple[str, int] | None
+    head: Head | None
+    status: int
+    size: int
+    duration_ns: int
+    request_id: str
+    start: str
 
 
 class AccessLog:
@@ -56,7 +68,7 @@ class AccessLog:
         if self.dropped and self._write(self._told_drops()):
             self.dropped = 0
         text = self._json if self.mode == "json" else self._text
-        if not self._write(text(client, head, status, size, duration_ns, request_id, start)):
+        if not self._write(text(Line(client, head, status, size, duration_ns, request_id, start))):
             self.dropped += 1
 
     def _write(self, line: str) -> bool:
@@ -100,50 +112,32 @@ class AccessLog:
         poll.register(self.fd, select.POLLOUT)
         return bool(poll.poll(0))
 
-    def _text(
-        self,
-        client: tuple[str, int] | None,
-        head: Head | None,
-        status: int,
-        size: int,
-        duration_ns: int,
-        request_id: str,
-        start: str,
-    ) -> str:
-        peer = client[0] if client else "unix"
-        kind = f" {start}" if start else ""
-        request = _request_line(head)
+    def _text(self, line: Line) -> str:
+        peer = line.client[0] if line.client else "unix"
+        kind = f" {line.start}" if line.start else ""
+        request = _request_line(line.head)
         return (
             f"{self._now()} {self.function} {peer.translate(_ESCAPED)} "
-            f'"{request}" {status} {size} {duration_ns / 1e6:.1f}ms{kind} '
-            f"{request_id.translate(_ESCAPED)}\n"
+            f'"{request}" {line.status} {line.size} {line.duration_ns / 1e6:.1f}ms{kind} '
+            f"{line.request_id.translate(_ESCAPED)}\n"
         )
 
-    def _json(
-        self,
-        client: tuple[str, int] | None,
-        head: Head | None,
-        status: int,
-        size: int,
-        duration_ns: int,
-        request_id: str,
-        start: str,
-    ) -> str:
+    def _json(self, line: Line) -> str:
         entry = {
             "time": self._now(),
             "event": "request",
             "function": self.function,
-            "client": client[0] if client else None,
-            "method": head.method if head else None,
-            "target": _shortened(head.target.decode("ascii")) if head else None,
-            "version": f"{head.version[0]}.{head.version[1]}" if head else None,
-            "status": status,
-            "bytes": size,
-            "ms": round(duration_ns / 1e6, 3),
-            "request_id": request_id,
+            "client": line.client[0] if line.client else None,
+            "method": line.head.method if line.head else None,
+            "target": _shortened(line.head.target.decode("ascii")) if line.head else None,
+            "version": f"{line.head.version[0]}.{line.head.version[1]}" if line.head else None,
+            "status": line.status,
+            "bytes": line.size,
+            "ms": round(line.duration_ns / 1e6, 3),
+            "request_id": line.request_id,
         }
-        if start:
-            entry["start"] = start
+        if line.start:
+            entry["start"] = line.start
         return json.dumps(entry) + "\n"
 
     def _now(self) -> str:

@@ -1,0 +1,50 @@
+"""Counting deaths by cause, each once: the pidfd says when, the parent's report or ours says how."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from snapfork.runner.gateway.children import cause_of
+from snapfork.runner.gateway.instances import Instance
+
+REPORT_S = 0.05
+"""How long a death waits for its report before its cause counts as unknown."""
+
+
+class Deaths:
+    """Adds to `counts`; `forget(number)` is called when a death needs no report any more."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, counts: Counter[str], forget: Callable[[int], None]
+    ) -> None:
+        self._loop = loop
+        self._counts = counts
+        self._forget = forget
+        self._waiting: dict[int, Instance] = {}
+
+    def add(self, one: Instance) -> None:
+        """An instance is dead; its own `cause`, its bye or its status tell why."""
+        if one.cause:
+            self._count(one, one.cause)
+        elif one.said_bye:
+            self._count(one, "left")
+        elif one.status is not None:
+            self._count(one, cause_of(one.status))
+        else:
+            self._waiting[one.number] = one
+            self._loop.call_later(REPORT_S, self._settle, one)
+
+    def reported(self, one: Instance, status: int) -> None:
+        """Its parent has collected it, with this wait status."""
+        one.status = status
+        self._settle(one)
+
+    def _settle(self, one: Instance) -> None:
+        if self._waiting.pop(one.number, None) is not None:
+            self._count(one, "unknown" if one.status is None else cause_of(one.status))
+
+    def _count(self, one: Instance, cause: str) -> None:
+        self._counts[cause] += 1
+        self._forget(one.number)

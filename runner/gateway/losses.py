@@ -1,0 +1,60 @@
+"""What the client of a dead instance is owed, from the kernel's counters and the instance's page."""
+
+from __future__ import annotations
+
+from snapfork.runner.gateway.connection import Connection
+from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.policy.death import Evidence, Verdict, judge, judge_flags
+from snapfork.runner.wire.page import (
+    S_CONSUMED,
+    S_NEXT_CONSUMED,
+    S_NEXT_WRITTEN,
+    S_WRITTEN,
+    SLOT,
+    W_SLOTS,
+)
+
+
+def verdict(one: Instance, conn: Connection, *, flags_lead: bool) -> tuple[Verdict, int]:
+    """Judge a connection that `one` held when it died; also how many of its requests had begun.
+
+    Called after its pidfd has fired: until then it might still finish a send. `flags_lead`: see judge_flags.
+    """
+    loan, state, requests, _ = one.slot(conn.slot)
+    noted = loan == conn.loan_id
+    if not noted:
+        requests = 0
+    if not conn.is_tcp:
+        return judge_flags(noted, state, requests, flags_lead), requests
+    consumed, written = conn.counters()
+    if consumed < 0:
+        return Verdict.END, requests
+    base = W_SLOTS + SLOT * conn.slot
+
+    def note(word: int) -> int:
+        return one.words[base + word] if noted else 0
+
+    seen = Evidence(
+        consumed=consumed - conn.base_consumed,
+        written=written - conn.base_written,
+        noted=noted,
+        note_state=state,
+        note_requests=requests,
+        note_consumed=note(S_CONSUMED),
+        note_written=note(S_WRITTEN),
+        next_consumed=note(S_NEXT_CONSUMED),
+        next_written=note(S_NEXT_WRITTEN),
+        only_eof=conn.only_eof(),
+    )
+    return judge(seen), requests
+
+
+def blame(one: Instance, conn: Connection, function: str, timeout: float) -> tuple[int, str]:
+    """Status and sentence for a request whose instance is gone; `timeout` in seconds."""
+    if one.cause == "timeout" and conn.late:
+        return 504, f"function {function!r} did not answer within {timeout:g} s"
+    if one.cause == "memory":
+        return 507, f"function {function!r} needed more than its memory limit"
+    if one.cause == "timeout":
+        return 502, f"another request of the same instance of {function!r} blocked it past its timeout"
+    return 502, f"the instance of function {function!r} that had this request died"
