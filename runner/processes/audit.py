@@ -56,7 +56,7 @@ class Baseline(NamedTuple):
 def baseline() -> Baseline:
     """Look at this process now. Call it after the process forked and before user code is imported."""
     objects = frozenset(id(thing) for thing in audit_objects.suspects())
-    return Baseline(_open_fds(), frozenset(_tasks()), objects)
+    return Baseline(descriptors.open_descriptors(), frozenset(_tasks()), objects)
 
 
 def audit(
@@ -94,16 +94,6 @@ def _unique(found: list[Finding]) -> list[Finding]:
 
 def _tasks() -> list[int]:
     return [int(tid) for tid in os.listdir("/proc/self/task")]
-
-
-def _open_fds() -> dict[int, str]:
-    found: dict[int, str] = {}
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
-        except FileNotFoundError:
-            continue  # the descriptor that listed the directory
-    return found
 
 
 def _threads(base: Baseline, origins: Origins) -> list[Finding]:
@@ -146,7 +136,7 @@ def _descriptors(base: Baseline, claimed: set[int], origins: Origins) -> list[Fi
     tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
     if tracker is not None and tracker._fd is not None:
         claimed.add(tracker._fd)  # made to be shared by forked processes
-    for fd, target in sorted(_open_fds().items()):
+    for fd, target in sorted(descriptors.open_descriptors().items()):
         if fd in claimed or base.fds.get(fd) == target:
             continue
         seen = descriptors.describe(fd, target)

@@ -25,6 +25,22 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 _SQLITE_COMPANIONS = ("-wal", "-shm", "-journal")
 
 
+def open_descriptors() -> dict[int, str]:
+    """This process's descriptors and what they point to."""
+    found: dict[int, str] = {}
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
+        except FileNotFoundError:
+            continue  # the descriptor that listed the directory
+    return found
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A fresh event loop: uvloop's, or asyncio's where there is none."""
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
+
+
 class Descriptor(NamedTuple):
     """One descriptor as an audit sees it. `severity` is "spawn" or "note"; `identity` outlives its number."""
 

@@ -168,9 +168,7 @@ def _make(found: Any, target: Target, app_dir: str) -> Any:
 
 def _is_factory(found: Any) -> bool:
     known = marks.of(found)
-    if known is not None and known.interface and not isinstance(found, type):
-        return False
-    return interface.is_factory(found)
+    return interface.is_factory(found, known.interface if known is not None else None)
 
 
 def _call_text(target: Target) -> str:
@@ -206,8 +204,6 @@ def _is_app(found: Any) -> bool:
 def _judge(app: Any, target: Target, overrides: Mapping[str, Any], app_dir: str) -> Loaded:
     noted = marks.find(app) or marks.Marks({}, {})
     try:
-        if isinstance(app, str | bytes | int | float | list | tuple | dict):
-            raise SettingError(f"it is {interface.describe(app)}, not an app.")
         kind = interface.detect(app)
         resolved = settings.resolve(noted.settings, overrides)
     except SettingError as error:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 try:
     import uvloop
+
+from snapfork.runner.processes.descriptors import open_descriptors
 except ImportError:  # the app's interpreter has none that fits
     uvloop = None  # type: ignore[assignment]
 
@@ -32,22 +34,6 @@ def hold(*things: object) -> None:
 def is_held(thing: object) -> bool:
     """Whether `thing` was given to `hold`."""
     return any(kept is thing for kept in _held)
-
-
-def open_descriptors() -> dict[int, str]:
-    """This process's descriptors and what they point to."""
-    found: dict[int, str] = {}
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
-        except FileNotFoundError:
-            continue  # the descriptor that listed the directory
-    return found
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """A fresh event loop: uvloop's, or asyncio's where there is none."""
-    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
 async def _nothing() -> None:
