@@ -76,7 +76,7 @@ def check(name: str, hook: Any) -> Hook:
     try:
         inspect.signature(hook).bind()
     except TypeError as error:
-        raise SettingError(f"{name}: {label} is called without arguments, but it has a {error}.") from None
+        raise SettingError(f"{name}: {label} would be called without arguments, but: {error}.") from None
     except ValueError:
         pass  # builtins without a signature: the call itself will tell
     return hook  # type: ignore[no-any-return]

@@ -58,16 +58,19 @@ def shape_of(thing: Any) -> Shape | None:
     return Shape(signature, inspect.iscoroutinefunction(call))
 
 
-def is_factory(thing: Any) -> bool:
+def is_factory(thing: Any, said: str | None = None) -> bool:
     """Whether `thing` makes an app when called, instead of being one.
 
-    Raises SettingError if nothing tells, or if it is neither.
+    `said`: the interface its author gave, which makes an app of what would be in doubt. Raises SettingError
+    if nothing tells, or if it is neither.
     """
     if not callable(thing):
         raise SettingError(f"{describe(thing)} is neither an app nor an application factory.")
     if isinstance(thing, type):
         return _class_interface(thing) is None
     shape = shape_of(thing)
+    if said and (shape is None or shape.takes is None or len(shape.required) > 1):
+        return False
     if shape is None or (shape.takes is None and not shape.required):
         return _guess_factory(thing, shape)
     if shape.is_async and not shape.accepts(3):

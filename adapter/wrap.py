@@ -88,11 +88,8 @@ def _read(options: dict[str, Any]) -> marks.Marks:
 
 
 def _mark(thing: Any, noted: marks.Marks) -> Any:
-    if noted.interface is None and not isinstance(thing, type) and interfaces.is_factory(thing):
+    if interfaces.is_factory(thing, noted.interface) and not isinstance(thing, type):
         return _marking_factory(thing, noted)
-    if not callable(thing):
-        what = interfaces.describe(thing)
-        raise settings.SettingError(f"@serverless goes on an app or its factory, not on {what}.")
     marks.attach(thing, noted)
     return thing
 

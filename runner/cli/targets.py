@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 
 from snapfork.runner.errors import UserError
+from snapfork.runner.processes import target as grammar
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-TARGET = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*)(:(?P<attr>[^\W\d]\w*(\.[^\W\d]\w*)*)(\(\))?)?")
+TARGET = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*)(:(?P<attr>[^\W\d]\w*(\.[^\W\d]\w*)*)(\(.*\))?)?")
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 DULL = {"wsgi", "asgi", "main", "app", "application", "server", "web"}
 TEACH = "Type MODULE:ATTRIBUTE, for example: runner serve shop:app"
@@ -25,9 +26,9 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """`NAME=module:attr`, `module:attr`, `module:factory()` or `module`. Raises UserError."""
+    """`NAME=module:attr`, `module:attr`, `module:factory("x")` or `module`. Raises UserError."""
     name, equals, target = text.partition("=")
-    if not equals:
+    if not equals or "(" in name:  # the "=" of an argument names nothing
         name, target = "", text
     elif not NAME.fullmatch(name):
         raise UserError(
@@ -37,6 +38,10 @@ def parse_target(text: str) -> Target:
     match = TARGET.fullmatch(target)
     if match is None or match["module"].endswith(".py"):
         raise _not_a_target(target)
+    try:
+        grammar.parse(target)
+    except grammar.TargetError as error:
+        raise UserError(str(error), TEACH) from None
     return Target(name or derive_name(match["module"]), target, bool(name))
 
 
@@ -111,7 +116,7 @@ def _whole_listener(functions: list[Target], taken: dict[tuple[str | None, str],
 def _add(functions: list[Target], new: Target) -> Target:
     names = {function.name for function in functions}
     if new.name in names and not new.named and ":" in new.target:
-        attribute = new.target.partition(":")[2].removesuffix("()").replace(".", "-")
+        attribute = new.target.partition(":")[2].partition("(")[0].replace(".", "-")
         new.name = f"{new.name}-{attribute}"
     if new.name in names:
         raise UserError(
@@ -131,11 +136,6 @@ def _not_a_target(text: str) -> UserError:
         return UserError(
             f"'{path}' is a file; a target names a module.",
             f"Type: runner serve {app_dir}{file.removesuffix('.py')}{tail}",
-        )
-    if "(" in attr:
-        return UserError(
-            f"'{text}': a factory is called without arguments, as in module:factory().",
-            "Wrap it in a function of your own that passes the arguments.",
         )
     if "/" in text:
         hint = "Use --app-dir DIRECTORY MODULE:ATTRIBUTE."

@@ -15,6 +15,7 @@ from snapfork.runner.errors import UserError
         ("shop:app", "shop", "shop:app"),
         ("shop", "shop", "shop"),
         ("shop:create_app()", "shop", "shop:create_app()"),
+        ("shop:create_app('live', debug=True)", "shop", "shop:create_app('live', debug=True)"),
         ("till=shop:app", "till", "shop:app"),
         ("mysite.wsgi:application", "mysite", "mysite.wsgi:application"),
         ("pkg.api.main:app.inner", "api", "pkg.api.main:app.inner"),
@@ -31,7 +32,7 @@ def test_targets_and_the_names_made_from_them(text: str, name: str, target: str)
     [
         ("shop.py:app", "is a file"),
         ("src/shop.py", "--app-dir src shop"),
-        ("shop:make(1)", "without arguments"),
+        ("shop:make(os.environ)", "plain values"),
         ("src/shop:app", "is a path"),
         ("1x=shop:app", "cannot name a function"),
         ("shop:", "is not a target"),
