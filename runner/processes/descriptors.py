@@ -36,11 +36,6 @@ def open_descriptors() -> dict[int, str]:
     return found
 
 
-def new_loop() -> asyncio.AbstractEventLoop:
-    """A fresh event loop: uvloop's, or asyncio's where there is none."""
-    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
-
-
 class Descriptor(NamedTuple):
     """One descriptor as an audit sees it. `severity` is "spawn" or "note"; `identity` outlives its number."""
 

@@ -7,15 +7,14 @@ dropping either would run the `finally` blocks of start-up code that instances s
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from snapfork.runner.processes.descriptors import open_descriptors
+
 try:
     import uvloop
-
-from snapfork.runner.processes.descriptors import open_descriptors
 except ImportError:  # the app's interpreter has none that fits
     uvloop = None  # type: ignore[assignment]
 
@@ -34,6 +33,11 @@ def hold(*things: object) -> None:
 def is_held(thing: object) -> bool:
     """Whether `thing` was given to `hold`."""
     return any(kept is thing for kept in _held)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A fresh event loop: uvloop's, or asyncio's where there is none."""
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
 async def _nothing() -> None:
