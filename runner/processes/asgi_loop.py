@@ -11,6 +11,7 @@ from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_host import Host
 from snapfork.runner.processes.link import WARM, Link, Loan, PrivateLink
+from snapfork.runner.processes.loops import new_loop
 from snapfork.runner.wire.frames import LoanFrame, pack_addresses
 from snapfork.runner.wire.page import private_page
 
@@ -18,18 +19,8 @@ if TYPE_CHECKING:
     from snapfork.runner.processes.lifespan import Lifespan
     from snapfork.runner.processes.serving import Served
 
-try:
-    import uvloop
-except ImportError:  # the app's interpreter has none that fits
-    uvloop = None  # type: ignore[assignment]
-
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds that shutdown code of a per-instance lifespan may take."""
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """A fresh event loop: uvloop's, or asyncio's where there is none."""
-    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
 def run(

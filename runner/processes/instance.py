@@ -152,9 +152,9 @@ def _trial(prepared: Prepared, link: Link, lifespan: Lifespan | None, t0_ns: int
     if served.interface == "asgi":
         import asyncio
 
-        from snapfork.runner.processes import asgi_loop
+        from snapfork.runner.processes.loops import new_loop
 
-        loop = asgi_loop.new_loop()
+        loop = new_loop()
         asyncio.set_event_loop(loop)
         if lifespan is not None:
             loop.run_until_complete(lifespan.startup())
