@@ -102,7 +102,7 @@ def _marking_factory(make: Callable[..., Any], noted: marks.Marks) -> Callable[.
         return app
 
     # What functools.wraps does, without the price of importing it.
-    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         if hasattr(make, name):
             setattr(factory, name, getattr(make, name))
     factory.__dict__.update(getattr(make, "__dict__", {}))

@@ -16,6 +16,7 @@ from snapfork.runner.serve_config import FunctionConfig
 from snapfork.runner.wire.frames import FORK, SPAWN, START_NAMES
 
 TRIAL_DEADLINE_S = 15.0
+SLOW_IMPORT_S = 20.0
 STABLE_NS = 60 * 10**9
 """A template that has lived this long starts its back-off anew."""
 
@@ -87,6 +88,15 @@ class Function:
         core.attach_log(log_read, self.name, "template", 0)
         version = self.version + (generation != self.pool.generation)
         core.console.building(self.name, version, self.config.interpreter)
+        core.loop.call_later(SLOW_IMPORT_S, self._check_import, template)
+
+    def _check_import(self, template: Template) -> None:
+        # Not ended: large models do take minutes, and only people can tell those from a server that blocks.
+        if template is self.building and not template.stages:
+            self.core.console.warn(
+                f"{self.name}: its import has not ended after {SLOW_IMPORT_S:g} s; if it never does, look "
+                "for a call at module level that blocks, such as app.run() or uvicorn.run()."
+            )
 
     def _make_order(self, generation: int) -> dict[str, Any]:
         config, serve = self.config, self.core.config

@@ -10,7 +10,8 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = ["LoadError", "Loaded", "load"]
 BARE = ("application", "app", "create_app", "make_app")
 """What a bare module is searched for, in this order."""
 CONCURRENCY = {"wsgi": 1, "asgi": 32}
+FLASK_COMMAND = "FLASK_RUN_FROM_CLI"
 
 
 @dataclass
@@ -59,12 +61,29 @@ def load(order: Mapping[str, Any]) -> Loaded:
         target = targets.parse(order["target"])
     except targets.TargetError as error:
         raise LoadError(str(error)) from None
-    module = import_module(target.module, app_dir)
-    found = find_attribute(module, target, app_dir)
-    app = _make(found, target, app_dir)
+    with _flask_stays_quiet():
+        module = import_module(target.module, app_dir)
+        found = find_attribute(module, target, app_dir)
+        app = _make(found, target, app_dir)
     loaded = _judge(app, target, overrides, app_dir)
     _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
     return loaded
+
+
+@contextmanager
+def _flask_stays_quiet() -> Iterator[None]:
+    """Have `app.run()` at module level return, with Flask's own warning, instead of serving for ever.
+
+    Flask leaves it to its command to serve wherever this variable is set.
+    """
+    before = os.environ.get(FLASK_COMMAND)
+    os.environ[FLASK_COMMAND] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(FLASK_COMMAND, None)
+        if before is not None:
+            os.environ[FLASK_COMMAND] = before
 
 
 def _set_environment(env: Mapping[str, str], threads: dict[str, Any], done: Mapping[str, str]) -> None:

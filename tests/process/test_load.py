@@ -25,6 +25,7 @@ else:
         "settings": loaded.settings, "target": loaded.target, "cwd": os.getcwd(), "path": sys.path[0],
         "hooks": {name: [hook.__name__ for hook in found] for name, found in loaded.hooks.items()},
         "env": {name: value for name, value in os.environ.items() if name.startswith("SHOP_")},
+        "flask": os.environ.get("FLASK_RUN_FROM_CLI"),
         "OMP": os.environ.get("OMP_NUM_THREADS"), "threads": order.get("setup", {}).get("threads"),
     }))
 """
@@ -200,6 +201,12 @@ def test_the_apps_own_runner_and_adapter_modules(app: Loader) -> None:
         shop="import runner, adapter.parts\nassert runner.mine + adapter.parts.mine == 3\n" + SHOP,
     )
     assert app.load("shop:app")["interface"] == "wsgi"
+
+
+def test_a_flask_app_that_would_serve_at_import(app: Loader) -> None:
+    app.write(shop="from flask import Flask\napp = Flask(__name__)\napp.run(port=0)\n")
+    loaded = app.load("shop:app")
+    assert (loaded["type"], loaded["flask"]) == ("Flask", None)
 
 
 def test_a_django_project(app: Loader) -> None:
