@@ -3,9 +3,13 @@
     python benchmarks/first.py [--rounds 5] [--starts 40] [--json FILE]
 
 One Flask app. Every figure is the time that a client sees on a new connection, from connect() to the first
-byte of the answer, but for two rows: a bare fork (of a process holding this very app) to the child's first
-byte, which is the floor, and the fresh starts, from exec of the server to its first 200. Rounds of all rows
-are interleaved. A spare is a started process, so it stands beside the peers' idle workers.
+byte of the answer, but for three kinds of rows: a bare fork (of a process holding this very app) to the
+child's first byte, which is the floor; fresh starts, from exec of the server to its first 200; and requests
+on a kept connection, from sending to the first byte. Rounds of all rows are interleaved.
+
+A spare is a started process, so it stands beside the peers' idle workers. gunicorn's default worker keeps no
+connection, its gthread worker does. uvicorn serves Flask through its bridge to WSGI: an app written for it
+has a shorter way.
 """
 
 from __future__ import annotations
@@ -29,7 +33,11 @@ from pathlib import Path
 
 APPS = Path(__file__).resolve().parent / "apps"
 REQUEST = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+KEPT_REQUEST = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+LAST_BYTES = b"hello\n"  # of hello_flask's answer
 START_DEADLINE_S = 30.0
+PEERS = ("gunicorn", "gunicorn gthread", "uvicorn")
+MEANINGFUL_P99 = 100  # samples
 
 BARE_FORK = """
 import gc, os, sys, time
@@ -68,6 +76,24 @@ def request_ms(port: int) -> float:
     if b" 200 " not in first[:15]:
         raise SystemExit(f"port {port} answered {first[:40]!r}")
     return elapsed
+
+
+def kept_ms(port: int, count: int) -> list[float]:
+    """Milliseconds from sending to the first byte, of requests one after the other on one connection."""
+    samples = []
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(count + 1):
+            begun = time.perf_counter()
+            sock.sendall(KEPT_REQUEST)
+            answer = sock.recv(65536)
+            samples.append((time.perf_counter() - begun) * 1000)
+            while not answer.endswith(LAST_BYTES):
+                more = sock.recv(65536)
+                if not more:
+                    raise SystemExit(f"port {port} does not keep its connections")
+                answer += more
+    return samples[1:]  # the first one includes what a new connection costs
 
 
 @contextmanager
@@ -144,22 +170,24 @@ def starts(count: int, spares: int) -> list[float]:
     return samples
 
 
-def warm(count: int) -> list[float]:
+def warm(count: int) -> tuple[list[float], list[float]]:
+    """(requests on new connections, requests on a kept one) of an idle instance."""
     with running(runner_command(), lambda process: Runner(process).port) as port:
         for _ in range(5):
             request_ms(port)
-        return [request_ms(port) for _ in range(count)]
+        return [request_ms(port) for _ in range(count)], kept_ms(port, count)
 
 
 def peer_command(peer: str, port: int) -> list[str]:
-    if peer == "gunicorn":
-        return [sys.executable, "-m", "gunicorn", "-w", "1", "-b", f"127.0.0.1:{port}", "hello_flask:app"]
+    if peer != "uvicorn":
+        worker = ["-w", "1", "-k", "gthread" if peer == "gunicorn gthread" else "sync"]
+        return [sys.executable, "-m", "gunicorn", *worker, "-b", f"127.0.0.1:{port}", "hello_flask:app"]
     options = ["--port", str(port), "--interface", "wsgi", "--no-access-log", "--log-level", "error"]
     return [sys.executable, "-m", "uvicorn", *options, "hello_flask:app"]
 
 
-def peer_start(peer: str, count: int) -> tuple[float, list[float]]:
-    """(milliseconds from exec to the first 200, requests on its idle worker)."""
+def peer_start(peer: str, count: int) -> tuple[float, list[float], list[float]]:
+    """(milliseconds from exec to the first 200, requests on its idle worker, on a kept connection to it)."""
     port = free_port()
     begun = time.perf_counter()
 
@@ -177,7 +205,8 @@ def peer_start(peer: str, count: int) -> tuple[float, list[float]]:
 
     with running(peer_command(peer, port), ready):
         fresh = (time.perf_counter() - begun) * 1000
-        return fresh, [request_ms(port) for _ in range(count)]
+        idle = [request_ms(port) for _ in range(count)]
+        return fresh, idle, [] if peer == "gunicorn" else kept_ms(port, count)
 
 
 def measure(rounds: int, count: int) -> dict[str, list[float]]:
@@ -188,10 +217,14 @@ def measure(rounds: int, count: int) -> dict[str, list[float]]:
         samples.setdefault("bare fork (floor)", []).extend(bare_fork(count))
         samples.setdefault("fork start", []).extend(starts(count, 0))
         samples.setdefault("spare start", []).extend(starts(count, 1))
-        samples.setdefault("warm", []).extend(warm(count))
-        for peer in ("gunicorn", "uvicorn"):
-            fresh, idle = peer_start(peer, count)
+        new, kept = warm(count)
+        samples.setdefault("warm", []).extend(new)
+        samples.setdefault("warm, kept connection", []).extend(kept)
+        for peer in PEERS:
+            fresh, idle, kept = peer_start(peer, count)
             samples.setdefault(f"{peer} idle worker", []).extend(idle)
+            if kept:
+                samples.setdefault(f"{peer} idle worker, kept connection", []).extend(kept)
             samples.setdefault(f"{peer} fresh start", []).append(fresh)
     return samples
 
@@ -210,14 +243,14 @@ def machine() -> dict[str, object]:
 
 
 def table(samples: dict[str, list[float]]) -> str:
-    """Markdown: median, p99, and how many fork starts fit into it."""
+    """Markdown: median, p99 (of a hundred samples and more), and how many fork starts fit into the median."""
     fork = statistics.median(samples["fork start"])
     lines = ["| start | median ms | p99 ms | x fork start | n |", "|---|---|---|---|---|"]
     for name, values in samples.items():
         ordered = sorted(values)
-        p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+        p99 = f"{ordered[int(len(ordered) * 0.99)]:.2f}" if len(ordered) >= MEANINGFUL_P99 else "-"
         median = statistics.median(ordered)
-        lines.append(f"| {name} | {median:.2f} | {p99:.2f} | {median / fork:.2f} | {len(values)} |")
+        lines.append(f"| {name} | {median:.2f} | {p99} | {median / fork:.2f} | {len(values)} |")
     return "\n".join(lines)
 
 
