@@ -275,6 +275,8 @@ class Exchange:
             self._send_start(message["status"], message.get("headers", ()))
 
     def _send_start(self, status: int, headers: Any) -> None:
+        if self._unanswered and self._more_body:
+            self._keep_alive = False  # the client may never send the body that was not asked for
         head, self._keep_alive, self._silent, self._chunked, self._left = render_head(
             status, headers, self._own_fields, self.head, self._keep_alive
         )

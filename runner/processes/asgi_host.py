@@ -253,7 +253,8 @@ class Host:
 
     def _return_idle(self, now: int) -> None:
         for conn, since in list(self.lingering.items()):
-            if now - since >= LINGER_NS or self.link.must_return(conn.loan):
+            # A body that nobody reads is given its time to arrive: without it the connection would be lost.
+            if now - since >= LINGER_NS or (self.link.must_return(conn.loan) and not conn.body_unread()):
                 conn.give_back(KEEP)
 
     def _drain(self, now: int) -> None:

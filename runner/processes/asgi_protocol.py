@@ -115,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self.exchange
         if exchange is None:
             self.give_back(END, CLEAN)
-        elif self._body_unread():
+        elif self.body_unread():
             # The rest of the request will never come.
             exchange.disconnect()
             self.give_back(END)
@@ -143,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         if exc is not None:
             how, flags = END, CLEAN  # reset by the client
         elif self._how is None:
-            how, flags = END, 0 if self._body_unread() or self.buffer else CLEAN
+            how, flags = END, 0 if self.body_unread() or self.buffer else CLEAN
         else:
             how, flags = self._how, self._flags
         leftover = b"" if how == END else self.buffer
@@ -156,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def give_back(self, how: int, flags: int = 0) -> None:
         """Close this process's descriptor once all is written; the loan goes back when that is done."""
-        if how == KEEP and self._body_unread():
+        if how == KEEP and self.body_unread():
             how = END
         if self._how is None:
             self._how = how
@@ -248,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         self.host.begin(exchange)
         self.loan.requests += 1
         exchange.task = self.host.loop.create_task(exchange.run())
-        if rest and self._body_unread():
+        if rest and self.body_unread():
             rest = self._feed(rest)
         self.buffer = rest
 
@@ -282,6 +282,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._give_up(exchange, 413, "body_too_large", "The body of this request is too large.")
                 return b""
             over = self._chunks.done
+            if exchange.complete and not over and self._body_seen > SWALLOW:
+                self.give_back(END)
         if over:
             self._chunks = None
             exchange.end_body()
@@ -294,7 +296,8 @@ class Connection(asyncio.BufferedProtocol):
         self._chunks = None
         exchange.refuse(status, code, message)
 
-    def _body_unread(self) -> bool:
+    def body_unread(self) -> bool:
+        """True while a part of the present request's body has not arrived."""
         return self._remaining > 0 or self._chunks is not None
 
     def _message_over(self, rest: bytes = b"") -> None:
@@ -302,9 +305,10 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self.exchange
         assert exchange is not None
         self.wire.resume_reading()
-        if self._body_unread():
+        if self.body_unread():
             # Read on and drop it, unless that is long or, after an unanswered `Expect`, may never come.
-            if self._chunks is not None or self._remaining > SWALLOW or exchange.body_unasked:
+            self._body_seen = 0
+            if self._remaining > SWALLOW or exchange.body_unasked:
                 self.give_back(END)
             else:
                 self._rest()

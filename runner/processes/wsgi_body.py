@@ -61,6 +61,11 @@ class RawBody(io.RawIOBase):
         """True when the last byte of the message has been read from the connection."""
         return not self.broken and (self._decoder.done if self._decoder is not None else self._left == 0)
 
+    @property
+    def unasked(self) -> bool:
+        """True while the client waits for 100 Continue, and may never send the body."""
+        return self._awaits_continue and not self.complete
+
     def readable(self) -> bool:
         return True
 
@@ -119,7 +124,7 @@ class RawBody(io.RawIOBase):
             if self.broken or self._awaits_continue or dropped > DISCARD or self._left > DISCARD:
                 return False
             self._pieces.clear()
-            data = self._wire.receive()
+            data = self._wire.receive_soon()
             if not data:
                 return False
             dropped += len(data)

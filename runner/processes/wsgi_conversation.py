@@ -156,7 +156,7 @@ class Conversation:
             self._raw = raw = self._body(head, rest)
             start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
             own = self._own_headers(start)
-            response = Response(self.wire, head, own, head.keep_alive, self._claim, self._announce)
+            response = Response(self.wire, head, own, raw, self._claim, self._announce)
             environ = make_environ(self._base(prefix), self.served, head, open_body(raw), self.request_id)
             goes_on = self._call(environ, response)
         finally:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from snapfork.runner.http.head import Head
+    from snapfork.runner.processes.wsgi_body import RawBody
     from snapfork.runner.processes.wsgi_wire import Wire
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -84,8 +85,8 @@ class FileWrapper:
 class Response:
     """One response. `claim` is called once, before its first byte is sent, and may raise to forbid it.
 
-    `own` are header lines of the runner; `last` is called before the send that completes a message after
-    which the connection goes on, with the number of bytes in it.
+    `own` are header lines of the runner, `raw` is the request's body if it has one. `last` is called before
+    the send that completes a message after which the connection goes on, with the number of bytes in it.
     """
 
     __slots__ = (
@@ -96,6 +97,7 @@ class Response:
         "_left",
         "_lines",
         "_own",
+        "_raw",
         "_seen",
         "_wire",
         "begun",
@@ -113,12 +115,13 @@ class Response:
         wire: Wire,
         head: Head,
         own: bytes,
-        keep_alive: bool,
+        raw: RawBody | None,
         claim: Callable[[], None],
         last: Callable[[int], None],
     ) -> None:
         self._wire = wire
         self._own = own
+        self._raw = raw
         self._claim = claim
         self._last = last
         self._lines: list[str] = []
@@ -127,7 +130,7 @@ class Response:
         self._bodiless = False
         self._left: int | None = None
         self.head = head
-        self.keep_alive = keep_alive
+        self.keep_alive = head.keep_alive
         self.started = False
         self.begun = False
         self.status = 0
@@ -274,6 +277,8 @@ class Response:
                 lines.append("Transfer-Encoding: chunked\r\n")
             else:
                 self.keep_alive = False
+        if self._raw is not None and self._raw.unasked:
+            self.keep_alive = False
         if not self.keep_alive:
             lines.append("Connection: close\r\n")
         elif head.version == (1, 0):

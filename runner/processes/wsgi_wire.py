@@ -12,7 +12,7 @@ READ_BYTES = 65536
 JOIN_BELOW = 65536
 """Pieces of up to this size together are copied into one send; larger ones are gathered by the kernel."""
 LOOK_AROUND_MS = 200
-"""How often a send that waits looks whether the drain deadline has passed."""
+"""How often a wait looks whether the drain deadline has passed; how long unread bytes are waited for."""
 STALLED_S = 60
 """A client that takes not a byte of its answer for this long is taken for gone."""
 
@@ -62,11 +62,21 @@ class Wire:
             data = self.receive()
             if data is not None:
                 return data
-            if self._poll_in is None:
-                self._poll_in = select.poll()
-                self._poll_in.register(self.sock, select.POLLIN)
-            self._poll_in.poll(LOOK_AROUND_MS)
+            self._wait_readable()
             self.check_cut()
+
+    def receive_soon(self) -> bytes:
+        """The next bytes if they come at once or in a moment; b"" if they do not."""
+        data = self.receive()
+        if data is None and self._wait_readable():
+            data = self.receive()
+        return data or b""
+
+    def _wait_readable(self) -> bool:
+        if self._poll_in is None:
+            self._poll_in = select.poll()
+            self._poll_in.register(self.sock, select.POLLIN)
+        return bool(self._poll_in.poll(LOOK_AROUND_MS))
 
     def send(self, pieces: list[bytes]) -> None:
         """Send all of `pieces`. Raises ClientGone, or Cut when the drain deadline passes meanwhile."""

@@ -257,7 +257,8 @@ def test_expect_continue(lender: Lender) -> None:
 def test_unanswered_expect_ends_the_connection(lender: Lender) -> None:
     request = post("/early", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 4")
     client = lender.lend(request)
-    assert client.response()[0] == 413
+    status, headers, _ = client.response()
+    assert (status, headers["connection"]) == (413, "close")
     back = lender.returned()
     assert (back.how, back.clean) == (END, False)
 
@@ -268,6 +269,29 @@ def test_body_nobody_reads_is_swallowed_when_short(lender: Lender) -> None:
     assert client.response()[0] == 413
     client.send(request[-500:] + get("/"))
     assert client.response()[2] == b"hello"
+
+
+@pytest.mark.parametrize("sticky", [True, False])
+def test_chunks_nobody_reads_are_swallowed_when_few(lender: Lender, sticky: bool) -> None:
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client = lender.lend(head + b"3\r\na", sticky=sticky)
+    assert client.response()[0] == 413
+    client.send(b"bc\r\n0\r\n")
+    client.send(b"\r\n")
+    if sticky:
+        client.send(get("/"))
+        assert client.response()[2] == b"hello"
+    else:
+        assert lender.returned().how == KEEP
+
+
+def test_many_chunks_nobody_reads_end_the_connection(lender: Lender) -> None:
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client = lender.lend(head)
+    assert client.response()[0] == 413
+    client.send(b"fffff\r\n" + bytes(500_000))
+    back = lender.returned()
+    assert (back.how, back.clean) == (END, False)
 
 
 def test_body_nobody_reads_is_not_waited_for(lender: Lender) -> None:

@@ -198,7 +198,8 @@ def test_continue_is_sent_when_the_body_is_first_read(gateway: WsgiGateway) -> N
 def test_continue_is_not_sent_for_a_body_that_is_not_read(gateway: WsgiGateway) -> None:
     raw = post(b"/ignore", b"", b"Expect: 100-continue").replace(b"Length: 0", b"Length: 3")
     data, back = ask_last(gateway, raw)
-    assert data.startswith(b"HTTP/1.1 200 OK\r\n") and not back.clean
+    assert data.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nConnection: close\r\n" in data
+    assert not back.clean
 
 
 def test_continue_is_not_sent_when_the_body_is_there(gateway: WsgiGateway) -> None:
@@ -208,6 +209,15 @@ def test_continue_is_not_sent_when_the_body_is_there(gateway: WsgiGateway) -> No
 def test_an_unread_body_is_passed_over(gateway: WsgiGateway) -> None:
     assert ask(gateway, post(b"/ignore", b"GET /boom HTTP/1.1\r\nHost: x\r\n\r\n"))[2] == b"ignored"
     assert ask(gateway, chunked(b"/ignore") + b"3\r\nabc\r\n0\r\n\r\n")[2] == b"ignored"
+
+
+def test_an_unread_body_may_come_after_its_answer(gateway: WsgiGateway) -> None:
+    client = gateway.lend(chunked(b"/ignore") + b"3\r\na")
+    assert client.response()[2] == b"ignored"
+    client.send(b"bc\r\n0\r\n")
+    client.send(b"\r\n")
+    gateway.next_request(get(b"/hello?again"))
+    assert client.response()[2] == b"hello again"
 
 
 def test_an_unread_body_that_does_not_come_ends_the_connection(gateway: WsgiGateway) -> None:

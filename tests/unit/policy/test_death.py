@@ -35,9 +35,8 @@ class Request:
     split: bool
 
 
-REQUESTS = st.builds(
-    Request, st.integers(2, 99), st.lists(st.integers(1, 99), min_size=1, max_size=3).map(tuple), st.booleans()
-)
+WRITES = st.lists(st.integers(1, 99), min_size=1, max_size=3).map(tuple)
+REQUESTS = st.builds(Request, st.integers(2, 99), WRITES, st.booleans())
 
 
 def serve(requests: list[Request], one: page.Page, kernel: Kernel) -> Iterator[None]:
