@@ -21,6 +21,7 @@ from snapfork.runner.http.answers import request_id_for
 from snapfork.runner.policy.death import Verdict
 from snapfork.runner.policy.elastic import Census, Wanted, backoff_s, starts_needed
 from snapfork.runner.policy.placement import Limits, Move, place
+from snapfork.runner.processes import memory
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import FORK, SPARE, START_NAMES, WARM
 from snapfork.runner.wire.page import W_LEAVING
@@ -33,6 +34,8 @@ SPARE_DELAY_S = 0.02
 PATIENCE_NS = 3_000_000
 """How long a request waits for an idle connection's instance to come back before one more is forked."""
 MAX_RETRIES = 3
+OOM_SCORE = 800
+"""When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
 
 class Starter(Protocol):
@@ -264,7 +267,7 @@ class Pool:
         one.pid = pid
         one.pidfd = pidfd
         self.core.watches[one.number] = Watch(self.core.loop, pidfd, lambda: self._dead(one))
-        _prefer_for_oom_kill(pid)
+        memory.prefer_for_oom_kill(pid, OOM_SCORE)
         if one.cause:
             one.kill(one.cause)
 
@@ -447,12 +450,3 @@ class Pool:
     def close(self) -> None:
         """Release what was made ahead."""
         self._kits.discard()
-
-
-def _prefer_for_oom_kill(pid: int) -> None:
-    # When memory runs out the kernel should take an instance, not the gateway or a template.
-    try:
-        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-            file.write("800")
-    except OSError:
-        pass  # it has died already, or the system forbids it: the kernel's own choice stands

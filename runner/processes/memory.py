@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -25,3 +26,9 @@ def private_bytes(pid: int | None = None) -> int:
         if line.startswith((b"Private_Clean:", b"Private_Dirty:", b"Private_Hugetlb:")):
             total += int(line.split()[1]) * 1024
     return total
+
+
+def prefer_for_oom_kill(pid: int | str, score: int) -> None:
+    """Raise a process's chance of being taken when memory runs out, as far as the system allows it."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
+        file.write(str(score))

@@ -29,7 +29,7 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     stdio.install(received[1])
     os.close(received[1])
     life.arm(order["setup"]["life"])
-    _prefer_for_oom_kill()
+    memory.prefer_for_oom_kill("self", OOM_SCORE)
     builder = Builder(order, control)
     try:
         prepared = builder.build()
@@ -40,14 +40,6 @@ def main(order: dict[str, Any], received: list[int]) -> None:
         serve_orders(prepared, control)
     stdio.drain()
     os._exit(0)
-
-
-def _prefer_for_oom_kill() -> None:
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(str(OOM_SCORE))
-    except OSError:
-        pass  # forbidden here: the kernel's own choice stands
 
 
 class Failed(Exception):
