@@ -35,7 +35,7 @@ versions = {}
 for name in sys.argv[1:]:
     try:
         versions[name] = metadata.version(name)
-    except Exception:
+    except metadata.PackageNotFoundError:
         pass
 print(json.dumps({"version": list(sys.version_info[:3]), "implementation": sys.implementation.name,
     "executable": sys.executable, "prefix": sys.prefix, "soabi": sysconfig.get_config_var("SOABI"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 
 from snapfork.runner.gateway.children import cause_of
 from snapfork.runner.gateway.instances import Instance
@@ -14,14 +13,14 @@ REPORT_S = 0.05
 
 
 class Deaths:
-    """Adds to `counts`; `forget(number)` is called when a death needs no report any more."""
+    """Adds to `counts`; a dead instance stays in `instances`, by number, until its cause is known."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, counts: Counter[str], forget: Callable[[int], None]
+        self, loop: asyncio.AbstractEventLoop, counts: Counter[str], instances: dict[int, Instance]
     ) -> None:
         self._loop = loop
         self._counts = counts
-        self._forget = forget
+        self._instances = instances
         self._waiting: dict[int, Instance] = {}
 
     def add(self, one: Instance) -> None:
@@ -47,4 +46,4 @@ class Deaths:
 
     def _count(self, one: Instance, cause: str) -> None:
         self._counts[cause] += 1
-        self._forget(one.number)
+        self._instances.pop(one.number, None)

@@ -70,7 +70,7 @@ class Pool:
         self._kits = Kits(core.loop)
         self._demanding = False
         self._topping_up = False
-        self._deaths = Deaths(core.loop, self.tally.deaths, self._forget)
+        self._deaths = Deaths(core.loop, self.tally.deaths, core.instances)
         self.on_report: Callable[[Instance, dict[str, Any]], None] = lambda one, message: None
         self.on_trial_over: Callable[[Instance], None] = lambda one: None
 
@@ -373,7 +373,7 @@ class Pool:
         for conn in loans:
             self._survive(one, conn)
         if one.trial:
-            self.core.instances.pop(one.number, None)
+            del self.core.instances[one.number]
             one.close()
             self.on_trial_over(one)
             return
@@ -388,9 +388,6 @@ class Pool:
     def died(self, one: Instance, frame: frames.DiedFrame) -> None:
         """Its parent collected it."""
         self._deaths.reported(one, frame.status)
-
-    def _forget(self, number: int) -> None:
-        self.core.instances.pop(number, None)
 
     def _start_failed(self, one: Instance) -> None:
         self.start_failures += 1
