@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -73,10 +74,21 @@ async def slow(scope: Scope, receive: Receive, send: Send, query: dict[str, str]
     await _text(send, str(os.getpid()))
 
 
+async def digest(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """As JSON the query and the SHA-1 of the body."""
+    body = hashlib.sha1()
+    while (message := await receive())["type"] == "http.request":
+        body.update(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    shown = {"query": scope["query_string"].decode(), "body": body.hexdigest()}
+    await _text(send, json.dumps(shown), kind="application/json")
+
+
 async def pause(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
-    """The request as JSON, after two milliseconds."""
+    """The same, after two milliseconds."""
     await asyncio.sleep(0.002)
-    await echo(scope, receive, send, query)
+    await digest(scope, receive, send, query)
 
 
 async def block(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
@@ -146,6 +158,7 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
     "pid": pid,
     "echo": echo,
     "slow": slow,
+    "digest": digest,
     "pause": pause,
     "block": block,
     "stream": stream,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -64,10 +65,19 @@ def slow(environ: Environ, start_response: Start, query: dict[str, str]) -> list
     return _text(start_response, str(os.getpid()))
 
 
+def digest(environ: Environ, start_response: Start, query: dict[str, str]) -> list[bytes]:
+    """As JSON the query and the SHA-1 of the body."""
+    body = hashlib.sha1()
+    while block := environ["wsgi.input"].read(65536):
+        body.update(block)
+    shown = {"query": environ["QUERY_STRING"], "body": body.hexdigest()}
+    return _text(start_response, json.dumps(shown), kind="application/json")
+
+
 def pause(environ: Environ, start_response: Start, query: dict[str, str]) -> list[bytes]:
-    """The request as JSON, after two milliseconds."""
+    """The same, after two milliseconds."""
     time.sleep(0.002)
-    return echo(environ, start_response, query)
+    return digest(environ, start_response, query)
 
 
 def stream(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterator[bytes]:
@@ -124,6 +134,7 @@ PAGES: dict[str, Callable[..., Any]] = {
     "pid": pid,
     "echo": echo,
     "slow": slow,
+    "digest": digest,
     "pause": pause,
     "stream": stream,
     "download": download,
