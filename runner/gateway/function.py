@@ -75,6 +75,7 @@ class Function:
         if generation is None:
             generation = next(core.numbers)
             self._skip = []
+            self._crashes = 0  # new code is not to blame for the old
         self.base = self._get_base(self.config, exec_time_variables(self.config.overrides.get("env") or {}))
         number = next(core.numbers)
         template = Template(core.loop, number, generation, self, self._on_frame)
