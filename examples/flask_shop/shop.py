@@ -33,7 +33,7 @@ PRODUCTS = {
     product.slug: product
     for product in (
         Product("kettle", "Kettle", Decimal("39.00"), "🫖", "Whistles in A, 1.2 litres."),
-        Product("mug", "Mug", Decimal("12.50"), "☕", "Stoneware, holds its warmth."),
+        Product("mug", "Mug", Decimal("12.50"), "☕️", "Stoneware, holds its warmth."),
         Product("tea", "Green tea", Decimal("8.90"), "🍵", "First flush, 100 grams."),
         Product("honey", "Honey", Decimal("6.40"), "🍯", "From the bees next door."),
         Product("biscuits", "Biscuits", Decimal("4.20"), "🍪", "A dozen, with oats."),
