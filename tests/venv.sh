@@ -21,6 +21,12 @@ find_python() { # prints a Python that is new enough; PYTHON overrides
     return 1
 }
 
+can_make_venv() { # can_make_venv DIRECTORY: it works already, or can be made without more packages
+    "$1/bin/python" -m pip --version >/dev/null 2>&1 && return
+    python=$(find_python 2>/dev/null) || return 1
+    "$python" -c 'import ensurepip' 2>/dev/null || "$python" -m pip --version >/dev/null 2>&1
+}
+
 make_venv() { # make_venv DIRECTORY: with pip inside; an existing one that works is kept
     "$1/bin/python" -m pip --version >/dev/null 2>&1 && return
     python=$(find_python) || return 1
