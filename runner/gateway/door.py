@@ -179,16 +179,22 @@ class FrontDoor:
         if conn.state == states.ENDING:
             self._drain(conn)
             return
+        # Until nothing is there: when bytes and a reset come together, uvloop calls a reader once and no more.
+        while conn.state in (states.NEW, states.IDLE, states.READING) and self._read_some(conn):
+            pass
+
+    def _read_some(self, conn: Connection) -> bool:
+        """Take what is there; False when nothing is, or no more is wanted."""
         room = MAX_PREFIX - len(conn.buffer)
         if room <= 0:
             self.answer(conn, 431, f"the head has more than {self.head_size} bytes")
-            return
+            return False
         data = conn.receive(min(RECV_BYTES, room))
         if data is None:
-            return
+            return False
         if not data:
             self.close(conn)
-            return
+            return False
         if conn.buffer:
             if not isinstance(conn.buffer, bytearray):
                 conn.buffer = bytearray(conn.buffer)
@@ -196,6 +202,7 @@ class FrontDoor:
         else:
             conn.buffer = data
         self._advance(conn)
+        return True
 
     def _advance(self, conn: Connection) -> None:
         """Something was read: hand the request on when its head (and small body) is complete."""

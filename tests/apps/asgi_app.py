@@ -143,6 +143,24 @@ async def fail(scope: Scope, receive: Receive, send: Send, query: dict[str, str]
     raise RuntimeError("on purpose")
 
 
+async def grow(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """Takes `mb` megabytes, touched, and sleeps `seconds` with them."""
+    taken = bytearray(int(query["mb"]) * 2**20)
+    await asyncio.sleep(float(query.get("seconds", 0)))
+    await _text(send, str(len(taken)))
+
+
+async def gone(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """Waits until the client has left, and says so; with `begun` after the beginning of an answer."""
+    print("waiting for the client to leave", flush=True)
+    if "begun" in query:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    print("the client has left", flush=True)
+
+
 async def echo_socket(receive: Receive, send: Send) -> None:
     """Sends back what it gets, the pid for the text "pid"."""
     await receive()
@@ -167,4 +185,6 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
     "log": log,
     "crash": crash,
     "fail": fail,
+    "grow": grow,
+    "gone": gone,
 }

@@ -129,6 +129,17 @@ def grow(environ: Environ, start_response: Start, query: dict[str, str]) -> list
     return _text(start_response, str(len(taken)))
 
 
+def gone(environ: Environ, start_response: Start, query: dict[str, str]) -> Iterator[bytes]:
+    """Streams until the client has left, and says so."""
+    print("waiting for the client to leave", flush=True)
+    start_response("200 OK", [])
+    try:
+        while True:
+            yield BLOCK
+    finally:
+        print("the client has left", flush=True)
+
+
 PAGES: dict[str, Callable[..., Any]] = {
     "": hello,
     "pid": pid,
@@ -143,4 +154,5 @@ PAGES: dict[str, Callable[..., Any]] = {
     "crash": crash,
     "fail": fail,
     "grow": grow,
+    "gone": gone,
 }

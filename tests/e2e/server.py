@@ -185,6 +185,11 @@ class Server:
 
     def raw(self) -> socket.socket:
         """A connected socket."""
+        if self.url.startswith("unix:"):
+            unix = socket.socket(socket.AF_UNIX)
+            unix.settimeout(HANG_S)
+            unix.connect(self.url.removeprefix("unix:"))
+            return unix
         return socket.create_connection((self.host, self.port), timeout=HANG_S)
 
     def stop(self) -> int:

@@ -31,9 +31,17 @@ LIMITS = (
 )
 
 
-@pytest.fixture(scope="module", params=INTERFACES)
-def server(request: pytest.FixtureRequest) -> Iterator[Serve]:
-    with Serve(request.param, *LIMITS, "--concurrency=1", app_dir=APPS) as running:
+@pytest.fixture(scope="module", params=[*INTERFACES, "wsgi_app:app over a Unix socket"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    target, _, over = request.param.partition(" ")
+    words = (f"--uds={tmp_path_factory.mktemp('uds') / 'http'}",) if over else ()
+    with Serve(target, *LIMITS, "--concurrency=1", *words, app_dir=APPS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mounted() -> Iterator[Serve]:
+    with Serve("shop=wsgi_app:app", "--mount=/shop=shop", *LIMITS, app_dir=APPS) as running:
         yield running
 
 
@@ -45,7 +53,8 @@ def first(server: Serve) -> socket.socket:
 def later(server: Serve) -> socket.socket:
     """A connection on which a request has been answered."""
     sock = server.raw()
-    sock.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    prefix = server.function()["routes"][0]["prefix"].encode()
+    sock.sendall(b"GET " + prefix + b"/ HTTP/1.1\r\n" + HOST + b"\r\n")
     answer = read_answer(sock.makefile("rb"))
     assert answer is not None
     assert answer[0] == 200
@@ -137,47 +146,100 @@ def test_a_large_body_is_413(server: Serve, connect: Callable[[Serve], socket.so
 
 
 @WHEN
+def test_a_path_without_a_function_is_404(mounted: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    assert refused(connect(mounted), b"GET /else HTTP/1.1\r\n" + HOST + b"\r\n") == (404, "no_such_route")
+    upload = b"POST /else HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % EIGHT_MB
+    assert refused(connect(mounted), upload + b"x" * EIGHT_MB) == (404, "no_such_route")
+
+
+LONG = b"Content-Length: %d\r\n" % EIGHT_MB
+WITH_MUCH_BEHIND = {
+    400: b"POST / HTTP/1.1\r\n" + HOST + LONG + LONG + b"\r\n",
+    431: b"POST / HTTP/1.1\r\n" + HOST + LONG + b"X: " + b"x" * 9000 + b"\r\n\r\n",
+    501: b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    505: b"POST / HTTP/2.0\r\n" + HOST + LONG + b"\r\n",
+}
+
+
+@WHEN
+@pytest.mark.parametrize("status", WITH_MUCH_BEHIND)
+def test_refusals_are_read_whole(
+    server: Serve, connect: Callable[[Serve], socket.socket], status: int
+) -> None:
+    """By a client that sends 8 MB before it reads, as all are below."""
+    assert refused(connect(server), WITH_MUCH_BEHIND[status] + b"x" * EIGHT_MB)[0] == status
+
+
+@WHEN
+def test_a_408_is_read_whole(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    sock = connect(server)
+    sock.sendall(b"POST / HTTP/1.1\r\n" + HOST)
+    assert sock.recv(1, socket.MSG_PEEK)  # its answer is there: now the rest comes after all
+    sock.sendall(LONG + b"\r\n" + b"x" * EIGHT_MB)
+    assert final_error(sock) == (408, "request_timeout")
+
+
+@WHEN
 def test_too_many_requests_are_429(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
+    """One runs, one waits until that has lasted too long, one more finds the queue full."""
     busy, waiting, full = connect(server), connect(server), connect(server)
+    upload = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n800000\r\n"
     busy.sendall(b"GET /slow?seconds=0.9 HTTP/1.1\r\n" + HOST + b"\r\n")
     server.wait_until(lambda one: any(i["state"] == "busy" for i in one["instances"]))
-    waiting.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    waiting.sendall(upload)
     server.wait_until(lambda one: one["queue"]["length"] == 1)
-    full.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
-    answer = read_answer(full.makefile("rb"))
-    assert answer is not None
-    assert (answer[0], int(answer[1][b"retry-after"])) == (429, 1)
-    late = read_answer(waiting.makefile("rb"))
-    assert late is not None
-    assert (late[0], int(late[1][b"retry-after"])) == (429, 1)
+    for sock, sent in ((full, upload), (waiting, b"")):
+        sock.sendall(sent + b"x" * EIGHT_MB)
+        answer = read_answer(sock.makefile("rb"))
+        assert answer is not None
+        assert (answer[0], int(answer[1][b"retry-after"])) == (429, 1)
+        assert json.loads(answer[2])["error"]["code"] == "too_many_requests"
     assert read_answer(busy.makefile("rb"))
     for sock in (busy, waiting, full):
         sock.close()
 
 
-def uploading(sock: socket.socket, path: bytes, pool: ThreadPoolExecutor) -> tuple[int, str]:
+@WHEN
+def test_errors_of_head_requests_have_no_body(
+    mounted: Serve, connect: Callable[[Serve], socket.socket]
+) -> None:
+    late, lost = (connect(mounted) for _ in range(2))
+    late.sendall(b"HEAD /shop/slow?seconds=50 HTTP/1.1\r\n" + HOST + b"\r\n")
+    lost.sendall(b"HEAD /else HTTP/1.1\r\n" + HOST + b"\r\n")
+    for sock, status in ((lost, b"404"), (late, b"504")):
+        answer = sock.makefile("rb").read()
+        assert answer.split(b" ")[1] == status
+        assert answer.endswith(b"\r\n\r\n")
+        assert answer.count(b"\r\n\r\n") == 1
+        sock.close()
+
+
+def uploading(sock: socket.socket, path: bytes) -> tuple[int, str]:
     """Send 8 MB to a request whose answer is an error, and only then read."""
-    head = b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % EIGHT_MB
-    pool.submit(sock.sendall, head + b"x" * EIGHT_MB).result()
+    sock.sendall(b"POST " + path + b" HTTP/1.1\r\n" + HOST + LONG + b"\r\n" + b"x" * EIGHT_MB)
     return final_error(sock)
 
 
 @WHEN
+@pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("target", INTERFACES)
-def test_timeouts_and_deaths_are_read_whole(target: str, connect: Callable[[Serve], socket.socket]) -> None:
-    words = ("--timeout=1", "--concurrency=1", "--spares=0")
-    with Serve(target, *words, app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
-        assert uploading(connect(server), b"/slow?seconds=50", pool) == (504, "timeout")
-        assert uploading(connect(server), b"/crash", pool) == (502, "instance_died")
-        # Why one died is told by its parent, a moment after the answer.
-        server.wait_until(lambda one: one["deaths"] == {"timeout": 1, "exit 7": 1})
+def test_timeouts_and_deaths_are_read_whole(
+    target: str, concurrency: int, connect: Callable[[Serve], socket.socket]
+) -> None:
+    words = ("--timeout=1", f"--concurrency={concurrency}", "--spares=0")
+    with Serve(target, *words, app_dir=APPS) as server:
+        assert uploading(connect(server), b"/slow?seconds=50") == (504, "timeout")
+        assert uploading(connect(server), b"/crash") == (502, "instance_died")
+        deaths = server.function()["deaths"]
+        assert deaths.get("exit 7") == 1
+        assert concurrency > 1 or deaths.get("timeout") == 1
 
 
 @WHEN
-def test_too_much_memory_is_507(connect: Callable[[Serve], socket.socket]) -> None:
-    words = ("wsgi_app:app", "--memory=200MB", "--spares=0")
-    with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
-        assert uploading(connect(server), b"/grow?mb=300&seconds=50", pool) == (507, "out_of_memory")
+@pytest.mark.parametrize("target", INTERFACES)
+def test_too_much_memory_is_507(target: str, connect: Callable[[Serve], socket.socket]) -> None:
+    with Serve(target, "--memory=200MB", "--spares=0", app_dir=APPS) as server:
+        assert uploading(connect(server), b"/grow?mb=300&seconds=50") == (507, "out_of_memory")
         assert server.get("/").status == 200
         server.wait_until(lambda one: one["deaths"] == {"memory": 1})
 
