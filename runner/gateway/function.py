@@ -112,6 +112,8 @@ class Function:
             "trusted_proxies": serve.trusted_proxies,
             "access_log": serve.access_log,
             "boot_id": self.core.boot_id,
+            # A second build may follow an edit so closely that bytecode of the version before looks current.
+            "write_bytecode": not serve.reload and self.version == 0,
         }
 
     def template_stage(self, template: Template, stage: dict[str, Any]) -> None:

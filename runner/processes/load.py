@@ -53,6 +53,8 @@ def load(order: Mapping[str, Any]) -> Loaded:
     Raises LoadError for everything that user code can do wrong, sys.exit included.
     """
     app_dir = os.path.abspath(order["app_dir"])
+    if not order.get("write_bytecode", True):
+        sys.dont_write_bytecode = True
     overrides = order.get("overrides") or {}
     # Held at one thread until the fork; `afterfork` sets what the user wants.
     threads = order.get("setup", {}).get("threads", {})
