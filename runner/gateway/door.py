@@ -179,7 +179,7 @@ class FrontDoor:
         if conn.state == states.ENDING:
             self._drain(conn)
             return
-        # Until nothing is there: when bytes and a reset come together, uvloop calls a reader once and no more.
+        # Until nothing is there: of bytes and a reset that come together, uvloop tells only once.
         while conn.state in (states.NEW, states.IDLE, states.READING) and self._read_some(conn):
             pass
 
