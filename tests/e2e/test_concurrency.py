@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,8 +126,13 @@ def test_idle_connections_cost_no_instance_and_little_memory(
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     held: list[socket.socket] = []
+    user = ordinary_user()
+    words = ("--no-access-log", "--idle-timeout=0.2")
+    runner = Serve(target, *words, app_dir=APPS, preexec=lambda: as_usual(user))
+    os.chown(runner.run_dir, user, -1)
     try:
-        with Serve(target, "--no-access-log", "--idle-timeout=0.2", app_dir=APPS, preexec=as_usual) as server:
+        with runner as server:
+            assert os.stat(f"/proc/{server.process.pid}").st_uid == user
             before = resident(server)
             for number in range(count):
                 sock = server.raw()
@@ -135,7 +144,8 @@ def test_idle_connections_cost_no_instance_and_little_memory(
             state = server.status()["connections"]
             assert state == {"total": count, "idle": count, "waiting": 0, "lent": 0}
             each = (resident(server) - before) / count
-            record(f"{target}: {count} idle connections, bytes each in the gateway", round(each))
+            who = pwd.getpwuid(user).pw_name
+            record(f"{target}: {count} idle connections, user {who}: bytes each in the gateway", round(each))
             assert each < 16_384
             with ThreadPoolExecutor(16) as pool:
                 seen = list(pool.map(again, held))
@@ -159,7 +169,22 @@ def resident(server: Serve) -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def as_usual() -> None:
-    """The soft limit that users have."""
+def as_usual(user: int) -> None:
+    """The user and the soft limit that most have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    if os.geteuid() != user:
+        os.setgroups([])
+        os.setuid(user)
+
+
+def ordinary_user() -> int:
+    """For root some user without rights, if that one can read this installation; else whoever runs this."""
+    if os.geteuid():
+        return os.geteuid()
+    nobody = pwd.getpwnam("nobody").pw_uid
+    command = [sys.executable, "-c", "import sys, snapfork.runner; sys.path += sys.argv[1:]; import wsgi_app"]
+    tried = subprocess.run(
+        [*command, str(APPS)], user=nobody, extra_groups=[], cwd="/", capture_output=True, check=False
+    )
+    return nobody if tried.returncode == 0 else 0

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from load import read_answer
@@ -179,13 +180,18 @@ def test_a_408_is_read_whole(server: Serve, connect: Callable[[Serve], socket.so
     assert final_error(sock) == (408, "request_timeout")
 
 
+def begun(function: dict[str, Any]) -> int:
+    return sum(one["requests"] for one in function["instances"])
+
+
 @WHEN
 def test_too_many_requests_are_429(server: Serve, connect: Callable[[Serve], socket.socket]) -> None:
     """One runs, one waits until that has lasted too long, one more finds the queue full."""
     busy, waiting, full = connect(server), connect(server), connect(server)
     upload = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n800000\r\n"
+    before = begun(server.function())
     busy.sendall(b"GET /slow?seconds=0.9 HTTP/1.1\r\n" + HOST + b"\r\n")
-    server.wait_until(lambda one: any(i["state"] == "busy" for i in one["instances"]))
+    server.wait_until(lambda one: begun(one) > before)
     waiting.sendall(upload)
     server.wait_until(lambda one: one["queue"]["length"] == 1)
     for sock, sent in ((full, upload), (waiting, b"")):
