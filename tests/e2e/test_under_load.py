@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,34 @@ def test_nothing_is_lost_by_reloads_reclaims_and_dead_templates(
         record(f"{target}: reloads, killed templates: answers", dict(load.counts))
         assert set(+load.counts) == {"ok"}
         assert set(deaths) <= {"left"}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("target", "concurrency"), [("wsgi_app:app", 1), ("wsgi_app:app", 2), ("asgi_app:app", 2)]
+)
+def test_instances_come_for_bursts_and_go_and_nothing_is_lost(
+    target: str, concurrency: int, soak: Soak, record: Record
+) -> None:
+    words = ("--no-access-log", "--idle-timeout=0.05", "--spares=0", "--max-instances=8")
+    answers: Counter[str] = Counter()
+    with (
+        Serve(target, *words, f"--concurrency={concurrency}", app_dir=APPS) as server,
+        Load(server, 2) as steady,
+    ):
+        for _ in range(soak(3, 60)):
+            with Load(server, 14, bodies=True) as burst:
+                server.wait_until(lambda one: len(one["instances"]) > 5)
+                burst.wait_for_more(100)
+            answers += burst.counts
+            server.wait_until(lambda one: len(one["instances"]) <= 3)
+            steady.wait_for_more(20)
+        steady.finish()
+        answers += steady.counts
+        deaths = server.function()["deaths"]
+        record(f"{target}: {sum(deaths.values())} idle instances went: answers", dict(answers))
+        assert set(+answers) == {"ok"}
+        assert set(deaths) == {"left"}
 
 
 @pytest.mark.timeout(120)
