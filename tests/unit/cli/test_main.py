@@ -63,7 +63,7 @@ def test_the_version(project: Path) -> None:
         (["serve", "hello:app", "--timeout", "never"], "--timeout must be", ""),
         (["serve", "hello:app", "--env", "X"], "--env X", "--env DEBUG=1"),
         (["serve", "hello:app", "--control", "0.0.0.0:1"], "must be on loopback", "127.0.0.1"),
-        (["serve", "hello:app", "--python", "nopython"], "--python nopython: no such executable", ""),
+        (["serve", "hello:app", "--port", "0", "--python", "nopython"], "--python nopython: no such", ""),
         (["serve", "hello:app", "--trusted-proxies", "x"], "'x' is not an address", ""),
         (["serve", "hello:app", "other:app"], "all want the whole listener", "--mount"),
         (["serve", "hello:app", "--uds", "no/dir/s"], "does not exist", "mkdir"),
