@@ -20,6 +20,7 @@ from snapfork.runner.wire.page import (
     W_LEAVE,
     W_LOANS,
     W_SLOTS,
+    W_STOPPING,
 )
 
 if TYPE_CHECKING:
@@ -128,6 +129,10 @@ class Instance:
         self.words[W_DEMAND] = 1 if on else 0
         if on and len(self.loans) > self.running:
             self.recall()
+
+    def stopping(self) -> None:
+        """The runner stops: further answers are the last of their connections."""
+        self.words[W_STOPPING] = 1
 
     def recall(self) -> None:
         """Wake the instance, so that it reads its page's words."""

@@ -349,6 +349,9 @@ class Gateway:
             self._finish()
             return
         self.core.stopping = True
+        for pool in self.pools.values():
+            for one in pool.instances.values():
+                one.stopping()
         systemd.stopping()
         drain = max([pool.settings.get("drain_timeout", 0.0) for pool in self.pools.values()] or [0.0])
         self._stop_deadline = self.loop.time() + drain

@@ -228,6 +228,8 @@ class Pool:
         one.pool = self
         one.starter = self.starter
         one.trial = trial
+        if core.stopping:
+            one.stopping()
         core.instances[number] = one
         loan, passed = b"", tuple(kit.theirs)
         if not trial:

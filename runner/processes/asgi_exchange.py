@@ -275,8 +275,9 @@ class Exchange:
             self._send_start(message["status"], message.get("headers", ()))
 
     def _send_start(self, status: int, headers: Any) -> None:
-        if self._unanswered and self._more_body:
-            self._keep_alive = False  # the client may never send the body that was not asked for
+        # After an unanswered `Expect` the client may never send its body.
+        if (self._unanswered and self._more_body) or self.conn.is_last():
+            self._keep_alive = False
         head, self._keep_alive, self._silent, self._chunked, self._left = render_head(
             status, headers, self._own_fields, self.head, self._keep_alive
         )

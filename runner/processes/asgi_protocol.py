@@ -164,6 +164,10 @@ class Connection(asyncio.BufferedProtocol):
             self.host.lingering.pop(self, None)
             self.wire.close()
 
+    def is_last(self) -> bool:
+        """True when the answer that begins now is to be the connection's last, though nobody has said so."""
+        return self.host.page.stopping and not self.buffer
+
     def ends(self) -> None:
         """From now on the loan ends with the connection here, whoever closes it."""
         self._how = END

@@ -156,7 +156,7 @@ class Conversation:
             self._raw = raw = self._body(head, rest)
             start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
             own = self._own_headers(start)
-            response = Response(self.wire, head, own, raw, self._claim, self._announce)
+            response = Response(self.wire, head, own, self._is_last, self._claim, self._announce)
             environ = make_environ(self._base(prefix), self.served, head, open_body(raw), self.request_id)
             goes_on = self._call(environ, response)
         finally:
@@ -219,6 +219,13 @@ class Conversation:
             raise Abandoned
         self.begun = True
         self.page.first_byte(self.loan.slot)
+
+    def _is_last(self) -> bool:
+        """True when the client may never send its body, or the runner stops and nothing more was read."""
+        raw = self._raw
+        if raw is not None and raw.unasked:
+            return True
+        return self.page.stopping and not (self._rest if raw is None else raw.leftover)
 
     def _announce(self, size: int) -> None:
         """Before the last send of a message: where the connection will then be, if nothing else was read."""

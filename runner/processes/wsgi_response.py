@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from snapfork.runner.http.head import Head
-    from snapfork.runner.processes.wsgi_body import RawBody
     from snapfork.runner.processes.wsgi_wire import Wire
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -85,19 +84,20 @@ class FileWrapper:
 class Response:
     """One response. `claim` is called once, before its first byte is sent, and may raise to forbid it.
 
-    `own` are header lines of the runner, `raw` is the request's body if it has one. `last` is called before
-    the send that completes a message after which the connection goes on, with the number of bytes in it.
+    `own` are header lines of the runner. `is_last` says, when the head is made, whether the connection ends
+    after this message for reasons of its own. `last` is called before the send that completes a message after
+    which the connection goes on, with the number of bytes in it.
     """
 
     __slots__ = (
         "_bodiless",
         "_chunked",
         "_claim",
+        "_is_last",
         "_last",
         "_left",
         "_lines",
         "_own",
-        "_raw",
         "_seen",
         "_wire",
         "begun",
@@ -115,13 +115,13 @@ class Response:
         wire: Wire,
         head: Head,
         own: bytes,
-        raw: RawBody | None,
+        is_last: Callable[[], bool],
         claim: Callable[[], None],
         last: Callable[[int], None],
     ) -> None:
         self._wire = wire
         self._own = own
-        self._raw = raw
+        self._is_last = is_last
         self._claim = claim
         self._last = last
         self._lines: list[str] = []
@@ -277,7 +277,7 @@ class Response:
                 lines.append("Transfer-Encoding: chunked\r\n")
             else:
                 self.keep_alive = False
-        if self._raw is not None and self._raw.unasked:
+        if self.keep_alive and self._is_last():
             self.keep_alive = False
         if not self.keep_alive:
             lines.append("Connection: close\r\n")

@@ -14,7 +14,7 @@ PAGE = 4096
 MAGIC = 0x736E6170666F726B  # "snapfork"
 
 # Words written by the gateway.
-W_MAGIC, W_GENERATION, W_LEAVE, W_DEMAND = 0, 1, 2, 3
+W_MAGIC, W_GENERATION, W_LEAVE, W_DEMAND, W_STOPPING = 0, 1, 2, 3, 4
 # Words written by the instance.
 W_BUSY, W_STARTED, W_DONE, W_HEARTBEAT, W_WAITING = 8, 9, 10, 11, 12
 W_LOANS = 13  # loans whose first request has begun
@@ -80,6 +80,11 @@ class Page:
     def demand(self) -> int:
         """Non-zero while requests wait in the gateway: idle connections are to be given back."""
         return self.words[W_DEMAND]
+
+    @property
+    def stopping(self) -> bool:
+        """True once the whole runner stops: clients are told with their next answer that it is the last."""
+        return bool(self.words[W_STOPPING])
 
     def ready(self) -> None:
         self.words[W_READY] = 1
