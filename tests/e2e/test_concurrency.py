@@ -184,7 +184,10 @@ def ordinary_user() -> int:
         return os.geteuid()
     nobody = pwd.getpwnam("nobody").pw_uid
     command = [sys.executable, "-c", "import sys, snapfork.runner; sys.path += sys.argv[1:]; import wsgi_app"]
-    tried = subprocess.run(
-        [*command, str(APPS)], user=nobody, extra_groups=[], cwd="/", capture_output=True, check=False
-    )
+    try:
+        tried = subprocess.run(
+            [*command, str(APPS)], user=nobody, extra_groups=[], cwd="/", capture_output=True, check=False
+        )
+    except PermissionError:  # the interpreter itself is out of that one's reach
+        return 0
     return nobody if tried.returncode == 0 else 0
