@@ -125,7 +125,8 @@ class Load:
                 except OSError:
                     counts["refused"] += 1
                     return
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if connection.family != socket.AF_UNIX:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 stream = connection.makefile("rb")
             sequence += 1
             outcome, goes_on = _ask(connection, stream, self.path, f"{number}-{sequence}", choice)

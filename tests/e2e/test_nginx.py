@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,22 +38,28 @@ def configuration(directory: Path, listen: int, upstream: int) -> str:
     return FRAME.format(directory=directory, block=block)
 
 
-@pytest.fixture(params=["wsgi_app:app", "asgi_app:app"])
-def behind_nginx(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int, Serve]]:
-    """(target, nginx's port, the runner behind it)."""
+@contextlib.contextmanager
+def nginx_before(runner: Serve, directory: Path) -> Iterator[int]:
+    """nginx's port."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
         pytest.skip("no nginx here")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with Serve(request.param, app_dir=APPS) as runner:
-        file = tmp_path / "nginx.conf"
-        file.write_text(configuration(tmp_path, port, runner.port))
-        # `-t` first, so that the line to wait for exists: nginx itself says nothing when it is up.
-        command = ["sh", "-c", f"{program} -t -c {file} && exec {program} -c {file}"]
-        with Server(command, r"(test is successful)"):
-            wait_for(tmp_path / "pid")
-            yield request.param, port, runner
+    file = directory / "nginx.conf"
+    file.write_text(configuration(directory, port, runner.port))
+    # `-t` first, so that the line to wait for exists: nginx itself says nothing when it is up.
+    command = ["sh", "-c", f"{program} -t -c {file} && exec {program} -c {file}"]
+    with Server(command, r"(test is successful)"):
+        wait_for(directory / "pid")
+        yield port
+
+
+@pytest.fixture(params=["wsgi_app:app", "asgi_app:app"])
+def behind_nginx(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int, Serve]]:
+    """(target, nginx's port, the runner behind it)."""
+    with Serve(request.param, app_dir=APPS) as runner, nginx_before(runner, tmp_path) as port:
+        yield request.param, port, runner
 
 
 def wait_for(pid_file: Path) -> None:
@@ -87,3 +94,28 @@ def test_the_block_in_the_readme(behind_nginx: tuple[str, int, Serve]) -> None:
         with connect(f"ws://127.0.0.1:{port}/socket") as socket:
             socket.send("through nginx")
             assert socket.recv(20) == "through nginx"
+
+
+def test_two_functions_behind_one_pool_of_connections(tmp_path: Path) -> None:
+    """nginx mixes everybody's requests on its connections: each is answered by its own function."""
+    mounts = ("--mount=/shop=shop", "--mount=/blog=blog")
+    with (
+        Serve("shop=wsgi_app:app", "blog=asgi_app:app", *mounts, app_dir=APPS) as runner,
+        nginx_before(runner, tmp_path) as port,
+        ThreadPoolExecutor(8) as pool,
+    ):
+
+        def one_client(number: int) -> None:
+            with contextlib.closing(Client("127.0.0.1", port, timeout=HANG_S)) as client:
+                for turn in range(30):
+                    prefix = ("/shop", "/blog")[(number + turn) % 2]
+                    body = f"{number} {turn}" if turn % 3 else None
+                    method = "POST" if body else "GET"
+                    shown = client.ask(method, f"{prefix}/echo?{number}-{turn}", body).json()
+                    assert (shown["script_name"], shown["query"]) == (prefix, f"{number}-{turn}")
+                    assert shown["body"] == (body or "")
+
+        list(pool.map(one_client, range(8)))
+        for name in ("shop", "blog"):
+            runner.wait_until(lambda one: one["requests"] == 120, name)
+        assert runner.status()["connections"]["total"] <= 32
