@@ -51,7 +51,7 @@ class Channel:
         """Send now, or as soon as the other side has room; a lost other side is told by `on_eof` only."""
         if not self._outgoing:
             try:
-                fds.send(self.sock, data, descriptors, socket.MSG_DONTWAIT)
+                fds.send(self.sock, data, descriptors, fds.DONTWAIT)
                 return
             except BlockingIOError:
                 self._loop.add_writer(self.sock.fileno(), self._flush)
@@ -65,7 +65,7 @@ class Channel:
         """Handle every message that is there."""
         while self._reading:
             try:
-                size, received = fds.receive(self.sock, _buffer, socket.MSG_DONTWAIT)
+                size, received = fds.receive(self.sock, _buffer, fds.DONTWAIT)
             except BlockingIOError:
                 return
             except ConnectionResetError:
@@ -92,7 +92,7 @@ class Channel:
         while self._outgoing and self._reading:
             data, descriptors = self._outgoing[0]
             try:
-                fds.send(self.sock, data, descriptors, socket.MSG_DONTWAIT)
+                fds.send(self.sock, data, descriptors, fds.DONTWAIT)
             except BlockingIOError:
                 self._loop.add_writer(self.sock.fileno(), self._flush)
                 return

@@ -8,6 +8,8 @@ import struct
 import termios
 from typing import TYPE_CHECKING
 
+from snapfork.runner.wire.fds import DONTWAIT, NOSIGNAL, PEEK
+
 if TYPE_CHECKING:
     from snapfork.runner.gateway.instances import Instance
     from snapfork.runner.http.head import Head
@@ -89,7 +91,7 @@ class Connection:
     def receive(self, limit: int = RECV_BYTES) -> bytes | None:
         """Bytes that are there, b"" at the end or after an error, None when nothing is there."""
         try:
-            return self.sock.recv(limit, socket.MSG_DONTWAIT)
+            return self.sock.recv(limit, DONTWAIT)
         except BlockingIOError:
             return None
         except OSError:
@@ -98,7 +100,7 @@ class Connection:
     def send(self, data: bytes) -> int:
         """Write what fits without waiting; -1 when the connection is broken."""
         try:
-            return self.sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            return self.sock.send(data, DONTWAIT | NOSIGNAL)
         except BlockingIOError:
             return 0
         except OSError:
@@ -124,6 +126,6 @@ class Connection:
     def only_eof(self) -> bool:
         """True when the client has ended its side and nothing waits before that."""
         try:
-            return self.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+            return self.sock.recv(1, DONTWAIT | PEEK) == b""
         except OSError:
             return False

@@ -150,7 +150,7 @@ class Gateway:
         about = {"pipe": pipe, "function": function, "instance": instance, "pid": pid}
         try:
             if self._logs is not None:
-                fds.send(self._logs, json.dumps(about).encode(), (pipe,), socket.MSG_DONTWAIT)
+                fds.send(self._logs, json.dumps(about).encode(), (pipe,), fds.DONTWAIT)
         except OSError:
             pass  # the log process is behind or gone: this instance's output is lost, requests are not
         os.close(pipe)

@@ -4,8 +4,7 @@
 and only carries them out, since each fork pays for it. What the template can mend for all of its children is
 mended in `prepare`: numbers of BLAS threads, variables. Not here, because nothing is needed: connection pools
 (dropped in the template, see `quiesce`), OpenSSL's and the kernel's random numbers and `uuid` (each notices a
-fork by itself), the generator behind `random` and the locks of `logging` and `threading` (CPython's own fork
-hooks), event loops (ended in the template).
+fork by itself), event loops (ended in the template); and what CPython's own fork hooks mend (see `atfork`).
 """
 
 from __future__ import annotations
@@ -46,18 +45,13 @@ def prepare(
     return said
 
 
-def repair(settings: Mapping[str, Any], hooks: Any) -> None:
-    """Mend this child, then run its after_fork hooks. Raises what a hook raises."""
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # `signal` spends 30 page copies on its enumerations
+def repair() -> None:
+    """Mend this child, before its after_fork hooks run."""
     _signal.set_wakeup_fd(-1)
     # Instances leave by os._exit; what was registered in the template must not run in a child that does not.
     atexit._clear()
     for mend in _repairs:
         mend()
-    if hooks is not None:
-        from snapfork.runner.processes.hooks import run_after_fork
-
-        run_after_fork(hooks)
 
 
 def _restore_environment(saved: Mapping[str, str | None]) -> None:

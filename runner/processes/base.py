@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Any
 
-from snapfork.runner.processes import life
+from snapfork.runner.processes import life, stdio
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.wire import fds, frames
 
@@ -24,8 +24,9 @@ from snapfork.runner.wire import fds, frames
 def main(setup: dict[str, Any]) -> None:
     """Run the base template until the gateway closes its socket."""
     os.setsid()
-    life.arm(setup["life"])
+    life.arm_group(setup["life"])
     life.shield()
+    stdio.prepare()
     _restore_file_limit(setup["nofile"])
     control = socket.socket(fileno=setup["control"])
     fds.send(control, frames.pack_json({"base": {"pid": os.getpid(), "version": sys.version.split()[0]}}))

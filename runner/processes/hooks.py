@@ -22,17 +22,17 @@ class HookError(Exception):
 
 def run_initializer(hooks: Hooks) -> None:
     """Run the initializer hooks. Raises what a hook raises."""
-    _run_all(_own("initializer", hooks))
+    run_all(_own("initializer", hooks))
 
 
 def run_before_snapshot(hooks: Hooks) -> None:
     """Run before_snapshot hooks, then snapshot-restore-py's in reverse order. Raises what one raises."""
-    _run_all([*_own("before_snapshot", hooks), *reversed(_library("get_before_snapshot"))])
+    run_all([*_own("before_snapshot", hooks), *reversed(_library("get_before_snapshot"))])
 
 
-def run_after_fork(hooks: Hooks) -> None:
-    """Run snapshot-restore-py's after_restore functions, then after_fork hooks. Raises what one raises."""
-    _run_all([*_library("get_after_restore"), *_own("after_fork", hooks)])
+def after_fork(hooks: Hooks) -> list[Callable[[], Any]]:
+    """What an instance runs before its first request: snapshot-restore-py's functions, then our hooks."""
+    return [*_library("get_after_restore"), *_own("after_fork", hooks)]
 
 
 def run_pre_stop(hooks: Hooks) -> None:
@@ -75,7 +75,8 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
     return call
 
 
-def _run_all(hooks: Sequence[Callable[[], Any]]) -> None:
+def run_all(hooks: Sequence[Callable[[], Any]]) -> None:
+    """Run `hooks` in order. Raises what one raises."""
     for hook in hooks:
         _call(hook)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from snapfork.runner.processes import afterfork, freeze, hooks, life, memory, stdio
+from snapfork.runner.processes import afterfork, atfork, freeze, hooks, life, memory, stdio
 from snapfork.runner.processes.link import Link
 from snapfork.runner.wire import fds, frames, page
 
@@ -34,7 +33,8 @@ class Prepared:
     """What a template holds ready for its instances.
 
     lifespan: "template" (start-up has run), "instance" (runs in each), "off" or "none". term_handler: the
-    app's own SIGTERM handler. notes: findings that are told but do not forbid forking.
+    app's own SIGTERM handler. notes: findings that are told but do not forbid forking. after_fork: the hooks
+    of that moment. arm_each: instances do not die with the gateway by their process group.
     """
 
     order: dict[str, Any]
@@ -43,14 +43,27 @@ class Prepared:
     term_handler: Callable[[int, FrameType | None], Any] | None = None
     lifespan: str = "none"
     notes: list[dict[str, Any]] = field(default_factory=list)
+    after_fork: list[Callable[[], Any]] = field(default_factory=list)
+    arm_each: bool = False
+
+    def make_ready(self) -> None:
+        """Look up, once for all instances, what each would otherwise pay for."""
+        self.after_fork = hooks.after_fork(self.loaded.hooks)
+        self.arm_each = not life.is_armed_by_group()
+        atfork.prepare()
 
 
 def forked(prepared: Prepared, start: frames.StartFrame, received: list[int]) -> None:
     """Run as a fork of a template; does not return."""
     try:
-        link = _connect(prepared.order, start, received)
+        atfork.in_child()
+        if prepared.arm_each:
+            life.arm(prepared.order["setup"]["life"])
+        link = _connect(start, received)
         freeze.thaw()
-        afterfork.repair(prepared.served.settings, prepared.loaded.hooks)
+        afterfork.repair()
+        if prepared.after_fork:
+            hooks.run_all(prepared.after_fork)
         _serve(prepared, link, start, received)
     except BaseException:  # whatever user code raised at its start
         _give_up()
@@ -63,7 +76,7 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
     from snapfork.runner.processes.serving import make_served
 
     try:
-        link = _connect(order, start, received)
+        link = _connect(start, received)
         for name, value in order["setup"]["threads"].items():
             os.environ.pop(name, None)
             if value is not None:
@@ -79,22 +92,19 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
         if loaded.interface == "asgi":
             prepared.lifespan = "off" if loaded.settings["lifespan"] == "off" else "instance"
         life.shield()
-        hooks.run_after_fork(loaded.hooks)
+        hooks.run_all(hooks.after_fork(loaded.hooks))
         _serve(prepared, link, start, received)
     except BaseException:  # whatever user code raised at its start
         _give_up()
     _leave(prepared, link)
 
 
-def _connect(order: dict[str, Any], start: frames.StartFrame, received: list[int]) -> Link:
+def _connect(start: frames.StartFrame, received: list[int]) -> Link:
     """Take the descriptors of a start order: control socket, page, log pipe."""
-    signal.set_wakeup_fd(-1)
-    life.arm(order["setup"]["life"])
     board = page.Page(page.map_words(received[1], start.nslots))
-    stdio.install(received[2], board.log_drops)
     os.close(received[1])
-    os.close(received[2])
-    return Link(socket.socket(fileno=received[0]), board, start.generation)
+    stdio.install(received[2], board.log_drops)
+    return Link(fds.adopt(received[0]), board, start.generation)
 
 
 def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: list[int]) -> None:

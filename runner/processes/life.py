@@ -1,8 +1,11 @@
 """Every process of the runner dies with the gateway, whatever it is doing.
 
-The gateway alone holds the write end of a *life pipe*. Each process opens a description of its own of
-the read end and asks the kernel for SIGKILL when its state changes, which happens when the gateway dies.
-Unlike PR_SET_PDEATHSIG this does not depend on who the parent is.
+The gateway alone holds the write end of a *life pipe*. Who opens a description of its own of the read end
+may ask the kernel for SIGKILL, to itself or to its process group, when the pipe's state changes, which
+happens when the gateway dies. Unlike PR_SET_PDEATHSIG this does not depend on who the parent is.
+
+A base template asks for its whole group: templates, instances and what they start belong to it, and no start
+has to spend anything on it. A template whose app has left the group arms each of its instances.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import signal
 from types import FrameType
 
 _armed = -1
+_group = 0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -21,11 +25,27 @@ def arm(read_fd: int) -> None:
 
     `read_fd` stays open: children forked later arm themselves through it.
     """
+    _arm(read_fd, os.getpid())
+
+
+def arm_group(read_fd: int) -> None:
+    """The same for this process, which leads its process group, and everything that is in the group then."""
+    global _group
+    _group = os.getpgrp()
+    _arm(read_fd, -_group)
+
+
+def is_armed_by_group() -> bool:
+    """Whether this process dies with the gateway because it is still in the group of its base template."""
+    return os.getpgrp() == _group
+
+
+def _arm(read_fd: int, owner: int) -> None:
     global _armed
     if _armed >= 0:
         os.close(_armed)
     _armed = os.open(f"/proc/self/fd/{read_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.fcntl(_armed, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(_armed, fcntl.F_SETOWN, owner)
     fcntl.fcntl(_armed, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(_armed, fcntl.F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
     if _gateway_is_gone(_armed):

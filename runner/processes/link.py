@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 
@@ -24,7 +25,7 @@ __all__ = [
     "PrivateLink",
 ]
 
-_buffer = bytearray(0)
+_buffer: mmap.mmap | None = None
 
 
 class Loan:
@@ -32,17 +33,19 @@ class Loan:
 
     `fd` is this process's own descriptor of a file description that the gateway shares: its status
     flags and options are never changed and it is never shut down. `prefix` holds bytes the gateway has
-    read already. `consumed` and `written` count bytes since the loan began.
+    read already. `client` is the peer's address, None over a Unix socket; `server` ours. `consumed` and
+    `written` count bytes since the loan began.
     """
 
     __slots__ = (
-        "_addresses",
+        "client",
         "consumed",
         "fd",
         "id",
         "prefix",
         "requests",
         "seq",
+        "server",
         "slot",
         "start",
         "sticky",
@@ -62,16 +65,7 @@ class Loan:
         self.requests = 0
         self.consumed = 0
         self.written = 0
-        self._addresses = frame.addresses
-
-    @property
-    def client(self) -> tuple[str, int] | None:
-        """Address of the peer; None over a Unix socket."""
-        return frames.unpack_addresses(self._addresses)[0]
-
-    @property
-    def server(self) -> tuple[str, int | None]:
-        return frames.unpack_addresses(self._addresses)[1]
+        self.client, self.server = frames.unpack_addresses(frame.addresses)
 
 
 class Link:
@@ -101,13 +95,13 @@ class Link:
     def receive(self) -> list[Loan]:
         """Read what the gateway sent, without blocking; return the new loans. EOF sets `closed`."""
         global _buffer
-        if not _buffer:
-            _buffer = bytearray(fds.MAX_MESSAGE)
+        if _buffer is None:
+            _buffer = mmap.mmap(-1, fds.MAX_MESSAGE)  # a bytearray would touch each of its 52 pages
         loans: list[Loan] = []
         view = memoryview(_buffer)
         while True:
             try:
-                size, received = fds.receive(self.sock, _buffer, socket.MSG_DONTWAIT)
+                size, received = fds.receive(self.sock, _buffer, fds.DONTWAIT)
             except BlockingIOError:
                 return loans
             except OSError:

@@ -22,8 +22,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
+
+from snapfork.runner.processes import serving
 
 FRAME = 4096  # PIPE_BUF: a write up to this size is atomic
 RING = 256 * 1024  # bytes kept for a reader that is slow
@@ -48,15 +49,15 @@ def frames(kind: str, request_id: str, payload: bytes) -> Unit:
 class Sink:
     """Where units go: an own non-blocking description of the pipe, with a bounded ring in front.
 
-    Without a pipe (in templates) units pass unframed to the descriptors that the process started with.
+    Until `lead` has named a pipe, units pass unframed to the descriptors that the process started with.
     """
 
     def __init__(self) -> None:
         self.fd = -1
         self.dropped = 0
-        self.lost = 0  # lines dropped since the pipe was opened
+        self.lost = 0  # lines dropped since the pipe was named
         self.on_loss: Callable[[int], None] | None = None
-        self.request_id: ContextVar[Any] | None = None
+        self._own = False  # `fd` is a description of our own
         self._renew()
 
     def _renew(self) -> None:
@@ -65,18 +66,23 @@ class Sink:
         self.size = 0
         self.begun = False  # the oldest unit is written in part
 
-    def open(self, pipe_fd: int) -> None:
-        """Send everything from now on into the pipe behind `pipe_fd`."""
-        # A description of our own: O_NONBLOCK on a shared one would reach child processes and C code.
-        fd = os.open(f"/proc/self/fd/{pipe_fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    def lead(self, pipe_fd: int) -> None:
+        """Send everything from now on into the pipe `pipe_fd`, which is this sink's from here on."""
         if self.fd >= 0:
             os.close(self.fd)
-        self.fd = fd
-        self.dropped = self.lost = 0
-        self._renew()
+        self.fd = pipe_fd
+        self._own = False
+        if self.ring or self.dropped or self.lost:
+            self.dropped = self.lost = 0
+            self._renew()
 
-    def current_id(self) -> str:
-        return str(self.request_id.get(None) or "-") if self.request_id is not None else "-"
+    def _open(self) -> None:
+        # Late: many an instance never says a word. A description of our own, because O_NONBLOCK on a shared
+        # one would reach child processes and C code.
+        fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.close(self.fd)
+        self.fd = fd
+        self._own = True
 
     def emit(self, kind: str, request_id: str, payload: bytes) -> None:
         """Take one unit; it is written now if the pipe has room."""
@@ -129,6 +135,8 @@ class Sink:
         return True
 
     def _write(self, frame: bytes) -> bool:
+        if not self._own:
+            self._open()
         try:
             os.write(self.fd, frame)
         except BlockingIOError:
@@ -169,7 +177,7 @@ class FramedStream(io.TextIOBase):
         """Emit what `data` completes; keep an unfinished line for this thread and request."""
         sink = self._sink
         with sink.lock:
-            request_id = sink.current_id()
+            request_id = serving.current_request_id.get()
             key = (threading.get_ident(), request_id)
             if self._parts:
                 data = self._parts.pop(key, b"") + data
@@ -183,7 +191,7 @@ class FramedStream(io.TextIOBase):
     def flush(self) -> None:
         sink = self._sink
         with sink.lock:
-            request_id = sink.current_id()
+            request_id = serving.current_request_id.get()
             part = self._parts.pop((threading.get_ident(), request_id), b"")
             if part:
                 sink.emit(self._kind, request_id, part)
@@ -267,18 +275,14 @@ def prepare() -> None:
 
 
 def install(pipe_fd: int, on_loss: Callable[[int], None] | None = None) -> None:
-    """Lead descriptors 1 and 2 and the streams of this process into `pipe_fd`; the caller closes that.
+    """Lead descriptors 1 and 2 and the streams of this process into `pipe_fd`, which is taken over.
 
-    `on_loss` is told the number of lines dropped so far (Page.log_drops).
+    `on_loss` is told the number of lines dropped so far (Page.log_drops). Streams are as `prepare` made them.
     """
-    from snapfork.runner.processes import serving
-
-    prepare()
     os.dup2(pipe_fd, 1)
     os.dup2(pipe_fd, 2)
-    _sink.open(pipe_fd)
+    _sink.lead(pipe_fd)
     _sink.on_loss = on_loss
-    _sink.request_id = serving.current_request_id
 
 
 def pump() -> bool:

@@ -27,8 +27,6 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     """Become a template; `received` holds its control socket and the pipe for its output."""
     control = socket.socket(fileno=received[0])
     stdio.install(received[1])
-    os.close(received[1])
-    life.arm(order["setup"]["life"])
     memory.prefer_for_oom_kill("self", OOM_SCORE)
     builder = Builder(order, control)
     try:
@@ -105,7 +103,6 @@ class Builder:
         pid = os.fork()
         if pid == 0:
             os.close(read)
-            life.arm(self.order["setup"]["life"])
             return self._candidate(prepared, write)
         os.close(write)
         with open(read, "rb") as pipe:
@@ -220,6 +217,7 @@ class Builder:
         with self.stage("freeze") as about:
             afterfork.prepare(self.order["setup"]["threads"], self.origins.seeded)
             self.origins.remove()
+            prepared.make_ready()
             stats = freeze.freeze()
             about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident, {stats['objects']} objects"
         self._ready(prepared, "fork", told, self_pid)
@@ -284,6 +282,6 @@ def serve_orders(prepared: Prepared, control: socket.socket) -> None:
             return  # "exit" is the only other order
         start = frames.unpack_start(view[:size])
         if forker.fork(start.number):
-            control.close()
+            os.close(control.fileno())
             instance.forked(prepared, start, received)
         fds.close_all(received)

@@ -40,14 +40,12 @@ class Loop:
         self.link = link
         self.waiting: deque[Loan] = deque()
         self._left = served.settings["max_requests"]
-        self._both = select.poll()
-        self._both.register(link.fd, select.POLLIN)
+        self._both: select.poll | None = None  # control socket and connection; made when first needed
         self._watched = -1
 
     def run(self) -> None:
         link, waiting = self.link, self.waiting
-        control = select.poll()
-        control.register(link.fd, select.POLLIN)
+        control: select.poll | None = None
         while not link.closed:
             while waiting:
                 self._serve(waiting.popleft())
@@ -56,6 +54,9 @@ class Loop:
                 if not waiting:
                     return
                 continue
+            if control is None:
+                control = select.poll()
+                control.register(link.fd, select.POLLIN)
             control.poll(OUTPUT_MS if stdio.pump() else None)
             waiting.extend(link.receive())
 
@@ -65,7 +66,7 @@ class Loop:
             conversation.give_back(KEEP, loan.prefix)
             return
         conversation.run()
-        if self._watched >= 0:
+        if self._both is not None and self._watched >= 0:
             self._both.unregister(self._watched)
             self._watched = -1
 
@@ -78,11 +79,14 @@ class Loop:
 
     def linger(self, conversation: Conversation) -> bool:
         """Wait for the connection's next request; anything from the gateway comes first."""
-        link = self.link
+        link, both = self.link, self._both
+        if both is None:
+            both = self._both = select.poll()
+            both.register(link.fd, select.POLLIN)
         if self._watched < 0:
             self._watched = conversation.loan.fd
-            self._both.register(self._watched, select.POLLIN)
-        ready = self._both.poll(LINGER_MS)
+            both.register(self._watched, select.POLLIN)
+        ready = both.poll(LINGER_MS)
         if not ready:
             return False
         for fd, _ in ready:

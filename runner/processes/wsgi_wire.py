@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 import socket
 
 from snapfork.runner.processes.link import Link, Loan
+from snapfork.runner.wire.fds import NOSIGNAL
 
 READ_BYTES = 65536
 JOIN_BELOW = 65536
@@ -15,6 +17,10 @@ LOOK_AROUND_MS = 200
 """How often a wait looks whether the drain deadline has passed; how long unread bytes are waited for."""
 STALLED_S = 60
 """A client that takes not a byte of its answer for this long is taken for gone."""
+# Family and kind are given, so that nobody asks the kernel; with SOCK_NONBLOCK neither a system call nor
+# socket.setdefaulttimeout() of the app gets in the way. Plain numbers and the C class: see fds.adopt.
+_INET, _UNIX = int(socket.AF_INET), int(socket.AF_UNIX)
+_KIND = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 
 
 class ClientGone(Exception):
@@ -36,10 +42,7 @@ class Wire:
 
     def __init__(self, link: Link, loan: Loan) -> None:
         self.is_unix = loan.client is None
-        family = socket.AF_UNIX if self.is_unix else socket.AF_INET  # given, so that Python need not ask
-        # With SOCK_NONBLOCK neither a system call nor socket.setdefaulttimeout() of the app gets in the way.
-        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        self.sock = socket.socket(family, kind, 0, fileno=loan.fd)
+        self.sock = _socket.socket(_UNIX if self.is_unix else _INET, _KIND, 0, loan.fd)
         self._link = link
         self._loan = loan
         self._poll_in: select.poll | None = None
@@ -112,7 +115,7 @@ class Wire:
 
     def _gather(self, pieces: list[bytes], total: int) -> None:
         try:
-            sent = self.sock.sendmsg(pieces, (), socket.MSG_NOSIGNAL)
+            sent = self.sock.sendmsg(pieces, (), NOSIGNAL)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -140,7 +143,7 @@ class Wire:
 
     def _some(self, data: bytes | memoryview) -> int:
         try:
-            sent = self.sock.send(data, socket.MSG_NOSIGNAL)
+            sent = self.sock.send(data, NOSIGNAL)
         except BlockingIOError:
             return 0
         except OSError as error:

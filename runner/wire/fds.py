@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import _socket
 import array
+import mmap
 import os
 import socket
 
 MAX_FDS = 8
 MAX_MESSAGE = 208 * 1024  # below the default limit (net.core.wmem_default) of one Unix datagram
+# Plain numbers: `|` of the enumerations is a dozen calls of Python code.
+DONTWAIT = int(socket.MSG_DONTWAIT)
+NOSIGNAL = int(socket.MSG_NOSIGNAL)
+PEEK = int(socket.MSG_PEEK)
+_CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * 4)
+
+
+def adopt(fd: int) -> socket.socket:
+    """A SEQPACKET socket of `fd`. The C class alone: socket.socket would ask the kernel what it is, and turn
+    the answers into enumerations."""
+    return _socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)  # type: ignore[return-value]
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -17,21 +30,21 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(sock: socket.socket, data: bytes, fds: tuple[int, ...] = (), flags: int = 0) -> None:
-    """Send one message; raises OSError (BlockingIOError with MSG_DONTWAIT on a full buffer)."""
+    """Send one message; raises OSError (BlockingIOError with DONTWAIT on a full buffer)."""
     if fds:
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        sock.sendmsg([data], control, flags | socket.MSG_NOSIGNAL)
+        sock.sendmsg([data], control, flags | NOSIGNAL)
     else:
-        sock.send(data, flags | socket.MSG_NOSIGNAL)
+        sock.send(data, flags | NOSIGNAL)
 
 
-def receive(sock: socket.socket, buffer: bytearray, flags: int = 0) -> tuple[int, list[int]]:
+def receive(sock: socket.socket, buffer: bytearray | mmap.mmap, flags: int = 0) -> tuple[int, list[int]]:
     """Receive one message into `buffer`; return its length and its descriptors (close-on-exec).
 
-    A length of 0 without descriptors is the end. Raises BlockingIOError when `flags` has MSG_DONTWAIT
+    A length of 0 without descriptors is the end. Raises BlockingIOError when `flags` has DONTWAIT
     and nothing is there.
     """
-    size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY, flags | socket.MSG_CMSG_CLOEXEC)
+    size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY, flags | _CMSG_CLOEXEC)
     if not ancillary:
         return size, []
     fds: list[int] = []

@@ -40,7 +40,7 @@ def _child(module: Any, number: int) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         try:
-            afterfork.repair({}, None)
+            afterfork.repair()
             freeze.thaw()
             if hasattr(module, "after_fork"):
                 module.after_fork()
