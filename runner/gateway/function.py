@@ -57,6 +57,7 @@ class Function:
         self.base: Base | None = None
         self.last_error: str | None = None
         self.trial: dict[str, Any] = {}
+        self._announce = False
         self.is_up = False
         self._skip: list[int] = []
         self._order: dict[str, Any] = {}
@@ -145,10 +146,7 @@ class Function:
             self.pool.switch(template.generation, template, FORK)
         if old is not None and old.alive and old is not template:
             old.retire()
-        if is_new:
-            self._start_trial()
-        else:
-            self.pool.top_up()
+        self._start_trial(is_new)
 
     def _asked_maximum(self, report: dict[str, Any]) -> int:
         asked = report["settings"]["max_instances"]
@@ -211,7 +209,9 @@ class Function:
 
     # -- the trial start -------------------------------------------------------------------------------
 
-    def _start_trial(self) -> None:
+    def _start_trial(self, is_new: bool) -> None:
+        """Spares of a new template begin where its trial instance has been; new code also waits for it."""
+        self._announce = is_new or self._announce
         one = self.pool.start(self.pool.mode, trial=True)
         self._trial_number = one.number
         self.trial = {}
@@ -251,7 +251,9 @@ class Function:
             self.core.console.warn(f"{self.name}: the trial start gave no figures.")
         self.is_up = True
         pool.top_up()
-        self._listener.function_up(self)
+        if self._announce:
+            self._announce = False
+            self._listener.function_up(self)
 
     def describe_start(self) -> tuple[str, float]:
         """(start kind that the next requests get, its measured milliseconds)."""

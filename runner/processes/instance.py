@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.processes import afterfork, atfork, freeze, hooks, life, memory, stdio
 from snapfork.runner.processes.link import Link
+from snapfork.runner.processes.touched import Touched
 from snapfork.runner.wire import fds, frames, page
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Prepared:
 
     lifespan: "template" (start-up has run), "instance" (runs in each), "off" or "none". term_handler: the
     app's own SIGTERM handler. notes: findings that are told but do not forbid forking. after_fork: the hooks
-    of that moment. arm_each: instances do not die with the gateway by their process group.
+    of that moment. arm_each: instances do not die with the gateway by their process group. touched: the pages
+    that spares copy ahead; None where instances are not forked.
     """
 
     order: dict[str, Any]
@@ -45,11 +47,13 @@ class Prepared:
     notes: list[dict[str, Any]] = field(default_factory=list)
     after_fork: list[Callable[[], Any]] = field(default_factory=list)
     arm_each: bool = False
+    touched: Touched | None = None
 
     def make_ready(self) -> None:
         """Look up, once for all instances, what each would otherwise pay for."""
         self.after_fork = hooks.after_fork(self.loaded.hooks)
         self.arm_each = not life.is_armed_by_group()
+        self.touched = Touched()
         atfork.prepare()
 
 
@@ -115,7 +119,11 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
         _trial(prepared, link, lifespan, start.t0_ns)
         return
     served.access.mode = prepared.order["access_log"]
-    first = link.accept(frames.unpack_loan(memoryview(start.loan)), received[3]) if start.loan else None
+    first = None
+    if start.loan:
+        first = link.accept(frames.unpack_loan(memoryview(start.loan)), received[3])
+    elif prepared.touched is not None:
+        prepared.touched.populate()
     if served.settings["memory"]:
         _limit_memory(served.settings["memory"])
     if served.interface == "asgi":
@@ -172,6 +180,8 @@ def _trial(prepared: Prepared, link: Link, lifespan: Lifespan | None, t0_ns: int
     request_ms = 0.0
     if requests:
         request_ms = warmup.warm_one(served, 0, requests[0], loop).ms
+        if prepared.touched is not None:
+            prepared.touched.record()
     figures = {"ready_ms": ready_ms, "request_ms": request_ms, "private": memory.private_bytes()}
     fds.send(link.sock, frames.pack_json({"trial": figures}))
     if loop is not None and lifespan is not None:
