@@ -114,10 +114,9 @@ class FrontDoor:
         server = self._servers[listener]
         client: tuple[str, int] | None = None
         try:
-            if sock.family != socket.AF_UNIX:
+            if type(address) is tuple:  # not over a Unix socket
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if isinstance(address, tuple):
-                    client = (address[0], address[1])
+                client = (address[0], address[1])
                 if server is None:
                     server = sock.getsockname()[:2]
         except OSError:
@@ -125,8 +124,11 @@ class FrontDoor:
             return
         conn = Connection(sock, client, frames.pack_addresses(client, server or ("", None)))
         self.connections.add(conn)
-        self._expect(conn, states.NEW)
+        self._set_deadline(conn, states.NEW)
+        # Most requests have come with their connection, which is then never watched.
         self._readable(conn)
+        if conn.state == states.NEW:
+            self._expect(conn, states.NEW)
 
     def _turn_away(self, listener: socket.socket) -> None:
         # Out of descriptors: spend the reserve on telling one client, then let the listener rest, because

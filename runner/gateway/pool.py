@@ -222,9 +222,6 @@ class Pool:
         kit = self._kits.take(self.limits.concurrency)
         number = next(core.numbers)
         one = Instance(number, kind, self.generation, self.limits.concurrency, kit, core.clock())
-        one.channel = Channel(
-            core.loop, kit.control, lambda view, got: self._heard(one, view, got), lambda: self._hung_up(one)
-        )
         one.pool = self
         one.starter = self.starter
         one.trial = trial
@@ -241,6 +238,10 @@ class Pool:
         t0 = conn.t0_ns if conn is not None else core.clock()
         order = frames.StartFrame(kind, trial, one.nslots, number, self.generation, t0, loan)
         self.starter.channel.send(frames.pack_start(order), passed)
+        # The rest while the instance comes up.
+        one.channel = Channel(
+            core.loop, kit.control, lambda view, got: self._heard(one, view, got), lambda: self._hung_up(one)
+        )
         kit.handed_over()
         core.attach_log(kit.log_read, self.name, str(number), 0)
         return one

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from email.utils import formatdate
+import time
 from http import HTTPStatus
+
+from snapfork.runner.http.date import http_date
 
 
 def request_id_for(boot_id: str, loan_id: int, seq: int) -> str:
@@ -33,7 +35,7 @@ def error_response(
     body = json.dumps({"error": error}).encode() + b"\n"
     lines = [
         b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
-        b"date: " + formatdate(usegmt=True).encode(),
+        b"date: " + http_date(time.time()),
         b"server: snapfork",
         b"content-type: application/json",
         b"content-length: %d" % len(body),

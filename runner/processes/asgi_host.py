@@ -8,9 +8,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
+from snapfork.runner.http.date import http_date
 from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_protocol import READ_SIZE, Connection
 from snapfork.runner.processes.asgi_response import DATE, SERVER
@@ -170,7 +170,7 @@ class Host:
         now = time.time()
         if now >= self._date_until:
             self._date_until = int(now) + 1.0
-            self._date = b"date: " + formatdate(now, usegmt=True).encode() + b"\r\n"
+            self._date = b"date: %s\r\n" % http_date(now)
         fields = b"" if replaced & DATE else self._date
         return fields if replaced & SERVER else fields + b"server: snapfork\r\n"
 

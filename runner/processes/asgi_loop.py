@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING
 
 from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_host import Host
-from snapfork.runner.processes.link import WARM, Link, Loan, PrivateLink
+from snapfork.runner.processes.link import Link, Loan, PrivateLink
 from snapfork.runner.processes.loops import new_loop
-from snapfork.runner.wire.frames import LoanFrame, pack_addresses
 from snapfork.runner.wire.page import private_page
 
 if TYPE_CHECKING:
@@ -80,12 +78,10 @@ async def private(served: Served, raw: bytes) -> bytes:
     quiet = asyncio.Event()
     host = Host(served, link, loop, quiet.set)
     host.access = AccessLog()
-    now = time.monotonic_ns()
-    addresses = pack_addresses(("127.0.0.1", 0), ("localhost", 80))
-    loan = Loan(LoanFrame(WARM, False, 0, 0, 1, now, addresses, raw), server.detach())
-    link.loans[loan.id] = loan
     try:
-        host.attach(loan)
+        link.lend(raw, server)
+        for loan in link.receive():
+            host.attach(loan)
         response = bytearray()
         while data := await loop.sock_recv(client, 65536):
             response += data

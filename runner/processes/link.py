@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import socket
+import termios
+import time
 
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import CLEAN, END, FORK, KEEP, RETRY, SPARE, SPAWN, START_NAMES, WARM
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 _buffer: mmap.mmap | None = None
+_NOTHING = bytes(4)
 
 
 class Loan:
@@ -93,7 +97,10 @@ class Link:
         return loan
 
     def receive(self) -> list[Loan]:
-        """Read what the gateway sent, without blocking; return the new loans. EOF sets `closed`."""
+        """Read what the gateway sent, without blocking; return the new loans. EOF sets `closed`.
+
+        Messages that come meanwhile may be left for the next call: the socket stays readable.
+        """
         global _buffer
         if _buffer is None:
             _buffer = mmap.mmap(-1, fds.MAX_MESSAGE)  # a bytearray would touch each of its 52 pages
@@ -105,8 +112,7 @@ class Link:
             except BlockingIOError:
                 return loans
             except OSError:
-                self.closed = True
-                return loans
+                size, received = 0, []
             if size == 0:
                 self.closed = True
                 return loans
@@ -115,6 +121,8 @@ class Link:
                 fds.close_all(received[1:])
             else:
                 fds.close_all(received)
+            if fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) == _NOTHING:
+                return loans  # without the exception that a further read would raise
 
     def must_return(self, loan: Loan) -> bool:
         """True when the loan is to be given back before a further request is read from it."""
@@ -165,20 +173,27 @@ class Link:
 class PrivateLink(Link):
     """Stands in for the gateway when a template sends a request to itself: every loan goes back."""
 
-    __slots__ = ("returned",)
+    __slots__ = ("_gateway", "returned")
 
     def __init__(self, page: Page) -> None:
-        ours, theirs = fds.pair()
-        theirs.close()
+        ours, self._gateway = fds.pair()
         super().__init__(ours, page, 0)
         self.returned: list[int] = []
+
+    def lend(self, raw: bytes, connection: socket.socket) -> None:
+        """Send a loan of `connection`, on which `raw` has been read, the way the gateway does."""
+        addresses = frames.pack_addresses(("127.0.0.1", 0), ("localhost", 80))
+        frame = frames.LoanFrame(WARM, False, 0, 0, 1, time.monotonic_ns(), addresses, raw)
+        fds.send(self._gateway, frames.pack_loan(frame), (connection.fileno(),))
+        connection.close()
 
     def must_return(self, loan: Loan) -> bool:
         return True
 
     def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:
-        self.loans.pop(loan.id, None)
+        super().give_back(loan, how, leftover, flags)
         self.returned.append(how)
 
     def close(self) -> None:
         self.sock.close()
+        self._gateway.close()

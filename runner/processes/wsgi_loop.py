@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from snapfork.runner.processes import stdio
-from snapfork.runner.processes.link import KEEP, WARM, Link, Loan, PrivateLink
+from snapfork.runner.processes.link import KEEP, Link, Loan, PrivateLink
 from snapfork.runner.processes.wsgi_conversation import Conversation
+from snapfork.runner.processes.wsgi_response import forget_date
 from snapfork.runner.processes.wsgi_wire import Wire
-from snapfork.runner.wire.frames import LoanFrame, pack_addresses
 from snapfork.runner.wire.page import private_page
 
 if TYPE_CHECKING:
@@ -46,9 +45,11 @@ class Loop:
     def run(self) -> None:
         link, waiting = self.link, self.waiting
         control: select.poll | None = None
-        while not link.closed:
+        while True:
             while waiting:
                 self._serve(waiting.popleft())
+            if link.closed:
+                return
             if link.leave_level() and not link.loans:
                 waiting.extend(link.receive())  # lent before the gateway knew that we leave
                 if not waiting:
@@ -100,30 +101,39 @@ class Loop:
 def private(served: Served, raw: bytes) -> bytes:
     """Serve one raw request over a socket pair with the code that serves clients; return the response."""
     client, server = socket.socketpair()
-    server.setblocking(False)
-    link = PrivateLink(private_page())
-    addresses = pack_addresses(("127.0.0.1", 0), ("localhost", 80))
-    frame = LoanFrame(WARM, False, 0, 0, 1, time.monotonic_ns(), addresses, raw)
-    loan = Loan(frame, server.detach())
-    link.loans[loan.id] = loan
     client.setblocking(False)
-    wire = _PrivateWire(link, loan, client)
+    server.setblocking(False)
+    forget_date()
+    link = PrivateLink(private_page())
+    loop = _PrivateLoop(served, link, client)
     try:
-        Conversation(served, link, loan, _Alone(), wire).run()
-        wire.drain()
+        link.lend(raw, server)
+        loop.run()
     finally:
         client.close()
         link.close()
-    return bytes(wire.answer)
+    return bytes(loop.answer)
 
 
-class _Alone:
-    """One request, nobody to wait for."""
+class _PrivateLoop(Loop):
+    """Serves one loan of a request to itself, which counts for no limit, and ends."""
+
+    def __init__(self, served: Served, link: PrivateLink, client: socket.socket) -> None:
+        super().__init__(served, link)
+        self._client = client
+        self.answer = b""
 
     def begins(self) -> None: ...
 
     def linger(self, conversation: Conversation) -> bool:
         return False
+
+    def _serve(self, loan: Loan) -> None:
+        wire = _PrivateWire(self.link, loan, self._client)
+        Conversation(self.served, self.link, loan, self, wire).run()
+        wire.drain()
+        self.answer = bytes(wire.answer)
+        self.link.closed = True
 
 
 class _PrivateWire(Wire):

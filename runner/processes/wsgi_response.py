@@ -8,8 +8,9 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
+
+from snapfork.runner.http.date import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +47,15 @@ def date_line() -> bytes:
     global _date_second, _date_line
     now = int(time.time())
     if now != _date_second:
-        _date_line = b"Date: " + formatdate(now, usegmt=True).encode() + b"\r\n"
+        _date_line = b"Date: %s\r\n" % http_date(now)
         _date_second = now  # last, for other threads
     return _date_line
+
+
+def forget_date() -> None:
+    """Make the next response work its date out, as one that comes in a later second has to."""
+    global _date_second
+    _date_second = 0
 
 
 class FileWrapper:
