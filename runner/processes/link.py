@@ -103,7 +103,8 @@ class Link:
         """
         global _buffer
         if _buffer is None:
-            _buffer = mmap.mmap(-1, fds.MAX_MESSAGE)  # a bytearray would touch each of its 52 pages
+            # Private: templates make one, too. A bytearray would touch each of its 52 pages.
+            _buffer = mmap.mmap(-1, fds.MAX_MESSAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         loans: list[Loan] = []
         view = memoryview(_buffer)
         while True:

@@ -177,6 +177,8 @@ class Builder:
 
     def _warm_and_audit(self, prepared: Prepared, loop: Any) -> list[audit.Finding]:
         instance.import_loop(prepared.served)
+        if loop is not None or prepared.loaded.interface == "wsgi":
+            warmup.run_in(prepared.served, loop.loop if loop is not None else None)
         self._warm_up(prepared, loop)
         with self.stage("quiesce") as about:
             dropped = quiesce(loop.loop if loop is not None else None)
