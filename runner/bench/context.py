@@ -36,7 +36,7 @@ class Context:
 
     python: the interpreter that apps, peers and the runner are run with. apps: the directory of the apps'
     modules. run: number of this run, from 1. say: one progress line, without its newline. work: a directory
-    for files that are gone afterwards.
+    for files that are gone afterwards. only: names of apps, none for all.
     """
 
     apps: Path
@@ -46,6 +46,11 @@ class Context:
     runs: int = 1
     say: Callable[[str], None] = quiet
     work: Path = field(default_factory=Path)
+    only: list[str] = field(default_factory=list)
+
+    def wanted(self, app: str) -> bool:
+        """Whether a part that measures several apps shall measure this one (--apps)."""
+        return not self.only or app in self.only
 
     def count(self, full: int, quick: int) -> int:
         """How many samples, rounds or seconds: `full`, or `quick` under --quick."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from snapfork.runner.bench.machine import ask_versions
 
@@ -63,10 +64,15 @@ def _granian(interface: str, *words: str) -> Command:
     return make
 
 
+def _backlog() -> int:
+    """uWSGI's default of 100 is short for a burst; it refuses more than the kernel's limit."""
+    return min(1024, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+
+
 def _uwsgi(*words: str) -> Command:
     def make(python: str, port: int, workers: int) -> list[str]:
         start = [python, "-c", "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])"]
-        listen = ["--http-socket", f"127.0.0.1:{port}", "--http-keepalive", "--so-keepalive"]
+        listen = ["--http11-socket", f"127.0.0.1:{port}", "--listen", str(_backlog())]
         run = ["--master", "--need-app", "--die-on-term", "--disable-logging", "--processes", str(workers)]
         return [*start, *listen, *run, *words, "--module", APP]
 
@@ -81,7 +87,6 @@ def _functions(python: str, port: int, workers: int) -> list[str]:
 
 
 GUNICORN_THREADS = ("-k", "gthread", "--threads", "4")
-ASGI_WORKER = ("-k", "uvicorn.workers.UvicornWorker")
 PEERS = (
     Peer("gunicorn", "gunicorn", ("wsgi",), "sync workers (the default), no preload",
          _gunicorn(), keeps=False),
@@ -95,10 +100,10 @@ PEERS = (
     Peer("granian", "granian", ("wsgi",), "WSGI, one blocking thread per worker",
          _granian("wsgi", "--blocking-threads", "1")),
     Peer("granian", "granian", ("asgi",), "ASGI, uvloop", _granian("asgi", "--loop", "uvloop")),
-    Peer("uWSGI", "pyuwsgi", ("wsgi",), "http-socket, master, app loaded before the workers fork",
-         _uwsgi(), keeps=False, forks=True),
-    Peer("uWSGI --lazy-apps", "pyuwsgi", ("wsgi",), "http-socket, master, app loaded in each worker",
-         _uwsgi("--lazy-apps"), keeps=False, starts=False),
+    Peer("uWSGI", "pyuwsgi", ("wsgi",), "http11-socket, master, app loaded before the workers fork",
+         _uwsgi(), forks=True),
+    Peer("uWSGI --lazy-apps", "pyuwsgi", ("wsgi",), "http11-socket, master, app loaded in each worker",
+         _uwsgi("--lazy-apps"), starts=False),
     Peer("functions-framework", "functions-framework", ("wsgi",),
          "its production server (gunicorn gthread, one worker) around the app", _functions),
 )  # fmt: skip

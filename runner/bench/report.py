@@ -59,16 +59,17 @@ def part_text(runs: Sequence[Part], base: str = "") -> str:
     blocks = []
     for group in dict.fromkeys(row.group for part in runs for row in part.rows):
         blocks.append((f"### {group}\n\n" if group else "") + rows_table(runs, group, base))
-    return "\n\n".join([*blocks, *_remarks(runs)])
+    return "\n\n".join([*blocks, remarks(runs)]).rstrip()
 
 
-def _remarks(runs: Sequence[Part]) -> list[str]:
+def remarks(runs: Sequence[Part]) -> str:
+    """The configurations and notes of all rows as a list; "" when there are none."""
     configs = {row.name: row.config for part in runs for row in part.rows if row.config}
     lines = [f"- {name}: {config}" for name, config in configs.items()]
     notes = dict.fromkeys(note for part in runs for note in part.notes)
     notes |= {f"{row.name}: {note}": None for part in runs for row in part.rows for note in row.notes}
     lines += [f"- {note}" for note in notes]
-    return ["\n".join(lines)] if lines else []
+    return "\n".join(lines)
 
 
 def conditions_text(runs: Sequence[Part]) -> str:
