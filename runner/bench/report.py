@@ -64,8 +64,10 @@ def part_text(runs: Sequence[Part], base: str = "") -> str:
 
 def remarks(runs: Sequence[Part]) -> str:
     """The configurations and notes of all rows as a list; "" when there are none."""
-    configs = {row.name: row.config for part in runs for row in part.rows if row.config}
-    lines = [f"- {name}: {config}" for name, config in configs.items()]
+    named: dict[str, dict[str, None]] = {}
+    for row in (row for part in runs for row in part.rows if row.config):
+        named.setdefault(row.config, {})[row.name] = None
+    lines = [f"- {'; '.join(names)}: {config}" for config, names in named.items()]
     notes = dict.fromkeys(note for part in runs for note in part.notes)
     notes |= {f"{row.name}: {note}": None for part in runs for row in part.rows for note in row.notes}
     lines += [f"- {note}" for note in notes]
