@@ -66,6 +66,7 @@ def bare_fork(
     *,
     path: str = "/",
     python: str = sys.executable,
+    cwd: str = ".",
     env: Mapping[str, str] | None = None,
 ) -> list[float]:
     """Milliseconds of `count` forks; `wrappers` holds snapfork_bench_app.py (target.write_wrappers)."""
@@ -73,7 +74,12 @@ def bare_fork(
     # As in a template: a BLAS library makes its team of threads before the fork otherwise.
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **threads, **(env or {})}
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **threads, **(env or {})},
     )
     if done.returncode != 0:
         raise UserError("the process for the bare fork failed.", done.stderr[-1500:])

@@ -101,7 +101,13 @@ class Ladder:
     def _floor(self) -> None:
         count, path = self.plan.starts, self.target.path
         samples = floor.bare_fork(
-            self.work, self.target.kind, count, path=path, python=self.python, env=self.env
+            self.work,
+            self.target.kind,
+            count,
+            path=path,
+            python=self.python,
+            cwd=self.target.app_dir,
+            env=self.env,
         )
         config = "a process with this app, warmed, collected and frozen; no server, no request"
         self.add(FLOOR, samples, config)
@@ -117,8 +123,16 @@ class Ladder:
     def peer_server(self, peer: Peer, workers: int = 1) -> Server:
         """A peer's server for the app, not started yet."""
         port = free_port()
-        command = peer.command(self.python, port, workers)
-        return Server(peer.name, command, port, cwd=self.work, env=self.env, path=self.target.path)
+        command = peer.command(self.python, port, workers, str(self.work))
+        env = {**self.env, "PYTHONPATH": str(self.work)}
+        return Server(peer.name, command, port, cwd=self.target.app_dir, env=env, path=self.target.path)
+
+    def own_server(self, module: str = "app", **settings: Any) -> Runner:
+        """`runner serve` for the app, not started yet."""
+        return Runner(
+            f"snapfork_bench_{module}:application", str(self.work), python=self.python, path=self.target.path,
+            cwd=self.target.app_dir, env=self.env, **settings,
+        )  # fmt: skip
 
 
 class _Station:
@@ -164,12 +178,7 @@ class _StartStation(_Station):
         self.row, self.kind, self.settings = row, kind, settings
 
     def make(self) -> Runner:
-        ladder = self.ladder
-        module = "snapfork_bench_spawned" if self.kind == "spawn" else "snapfork_bench_app"
-        return Runner(
-            f"{module}:application", str(ladder.work), python=ladder.python, path=self.path,
-            env=ladder.env, **self.settings,
-        )  # fmt: skip
+        return self.ladder.own_server("spawned" if self.kind == "spawn" else "app", **self.settings)
 
     def opened(self) -> None:
         if self.row == FORK:
@@ -206,9 +215,7 @@ class _WarmStation(_Station):
     """`runner serve` with its defaults, asked until an instance is warm."""
 
     def make(self) -> Runner:
-        ladder = self.ladder
-        app, directory = "snapfork_bench_app:application", str(ladder.work)
-        return Runner(app, directory, python=ladder.python, path=self.path, env=ladder.env)
+        return self.ladder.own_server()
 
     def opened(self) -> None:
         for _ in range(DISCARDED):

@@ -29,6 +29,7 @@ class Runner(Server):
         *,
         python: str = sys.executable,
         path: str = "/",
+        cwd: str = ".",
         env: Mapping[str, str] | None = None,
         access_log: bool = False,
         **settings: Any,
@@ -36,8 +37,20 @@ class Runner(Server):
         port, self.control = free_port(), free_port()
         log = [] if access_log else ["--no-access-log"]
         where = ["--port", str(port), "--control", f"127.0.0.1:{self.control}", "--python", python]
-        command = [sys.executable, "-m", "snapfork.runner", "serve", target, "--app-dir", app_dir, *where]
-        super().__init__("runner serve", [*command, *log, *flags(settings)], port, env=env, path=path)
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "snapfork.runner",
+            "serve",
+            target,
+            "--app-dir",
+            app_dir,
+            *where,
+        ]
+        super().__init__(
+            "runner serve", [*command, *log, *flags(settings)], port, cwd=cwd, env=env, path=path
+        )
 
     def status(self) -> dict[str, Any]:
         """GET /status."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from snapfork.runner.bench.machine import ask_versions
 
 APP = "snapfork_bench_app:application"
-Command = Callable[[str, int, int], list[str]]
+Command = Callable[[str, int, int, str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Peer:
     """kinds: what it serves. keeps: kept connections. forks: workers are forks of a process with the app.
 
     starts: this configuration has a row of its own for fresh starts (others only differ under load).
+    scales: it takes a number of workers.
     """
 
     name: str
@@ -31,13 +32,15 @@ class Peer:
     keeps: bool = True
     forks: bool = False
     starts: bool = True
+    scales: bool = True
 
-    def command(self, python: str, port: int, workers: int = 1) -> list[str]:
-        return self.make(python, port, workers)
+    def command(self, python: str, port: int, workers: int = 1, wrappers: str = ".") -> list[str]:
+        """What to type; `wrappers` is the directory of the modules of target.py, also to be in PYTHONPATH."""
+        return self.make(python, port, workers, wrappers)
 
 
 def _gunicorn(*words: str) -> Command:
-    def make(python: str, port: int, workers: int) -> list[str]:
+    def make(python: str, port: int, workers: int, _wrappers: str) -> list[str]:
         address = f"127.0.0.1:{port}"
         return [python, "-m", "gunicorn", "-w", str(workers), "-b", address, *words, APP]
 
@@ -45,7 +48,7 @@ def _gunicorn(*words: str) -> Command:
 
 
 def _uvicorn(interface: str) -> Command:
-    def make(python: str, port: int, workers: int) -> list[str]:
+    def make(python: str, port: int, workers: int, _wrappers: str) -> list[str]:
         loop = ["--loop", "uvloop", "--http", "httptools", "--interface", interface]
         quiet = ["--no-access-log", "--log-level", "warning"]
         many = ["--workers", str(workers)] if workers > 1 else []
@@ -55,7 +58,7 @@ def _uvicorn(interface: str) -> Command:
 
 
 def _granian(interface: str, *words: str) -> Command:
-    def make(python: str, port: int, workers: int) -> list[str]:
+    def make(python: str, port: int, workers: int, _wrappers: str) -> list[str]:
         where = ["--host", "127.0.0.1", "--port", str(port)]
         quiet = ["--no-access-log", "--log-level", "warning"]
         given = [f"--interface={interface}", "--workers", str(workers), *words]
@@ -70,7 +73,7 @@ def _backlog() -> int:
 
 
 def _uwsgi(*words: str) -> Command:
-    def make(python: str, port: int, workers: int) -> list[str]:
+    def make(python: str, port: int, workers: int, _wrappers: str) -> list[str]:
         start = [python, "-c", "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])"]
         listen = ["--http11-socket", f"127.0.0.1:{port}", "--listen", str(_backlog())]
         run = ["--master", "--need-app", "--die-on-term", "--disable-logging", "--processes", str(workers)]
@@ -79,14 +82,15 @@ def _uwsgi(*words: str) -> Command:
     return make
 
 
-def _functions(python: str, port: int, workers: int) -> list[str]:
+def _functions(python: str, port: int, _workers: int, wrappers: str) -> list[str]:
     # Its production server is gunicorn with a number of workers of its own: one.
     where = ["--host", "127.0.0.1", "--port", str(port)]
-    source = ["--source", "snapfork_bench_function.py", "--target", "function"]
+    source = ["--source", f"{wrappers}/snapfork_bench_function.py", "--target", "function"]
     return [python, "-m", "functions_framework", *where, *source]
 
 
 GUNICORN_THREADS = ("-k", "gthread", "--threads", "4")
+UWSGI = "http11-socket (a kept connection holds its worker: others wait), master, "
 PEERS = (
     Peer("gunicorn", "gunicorn", ("wsgi",), "sync workers (the default), no preload",
          _gunicorn(), keeps=False),
@@ -100,12 +104,12 @@ PEERS = (
     Peer("granian", "granian", ("wsgi",), "WSGI, one blocking thread per worker",
          _granian("wsgi", "--blocking-threads", "1")),
     Peer("granian", "granian", ("asgi",), "ASGI, uvloop", _granian("asgi", "--loop", "uvloop")),
-    Peer("uWSGI", "pyuwsgi", ("wsgi",), "http11-socket, master, app loaded before the workers fork",
+    Peer("uWSGI", "pyuwsgi", ("wsgi",), UWSGI + "app loaded before the workers fork",
          _uwsgi(), forks=True),
-    Peer("uWSGI --lazy-apps", "pyuwsgi", ("wsgi",), "http11-socket, master, app loaded in each worker",
+    Peer("uWSGI --lazy-apps", "pyuwsgi", ("wsgi",), UWSGI + "app loaded in each worker",
          _uwsgi("--lazy-apps"), starts=False),
     Peer("functions-framework", "functions-framework", ("wsgi",),
-         "its production server (gunicorn gthread, one worker) around the app", _functions),
+         "its production server (gunicorn gthread, one worker) around the app", _functions, scales=False),
 )  # fmt: skip
 
 
