@@ -15,52 +15,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import options
 from snapfork.runner.bench import machine, plot, report
 from snapfork.runner.bench.context import Context, Progress
 from snapfork.runner.bench.results import Check, Part, Results
 from snapfork.runner.errors import UserError
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("ladder", "breakdown", "burst", "throughput", "memory", "density", "bodies", "soak")
 
 
-def modules(names: Sequence[str] = PARTS) -> dict[str, Any]:
-    """The parts' modules by name, in order; see snapfork.runner.bench.context for what they offer."""
-    there = [name for name in names if (HERE / "parts" / f"{name}.py").is_file()]
-    return {name: importlib.import_module(f"parts.{name}") for name in there}
-
-
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parts = "\n".join(f"  {name:<12} {module.SUMMARY}" for name, module in modules().items())
-    parser = argparse.ArgumentParser(
-        prog="sh benchmarks/run",
-        description="Measures the runner and its peers.",
-        epilog=f"parts (default: all):\n{parts}\n\nexamples:\n  sh benchmarks/run --quick\n"
-        "  sh benchmarks/run ladder burst --runs 1\n  sh benchmarks/run ladder --apps flask,django",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure")
-    parser.add_argument("--quick", action="store_true", help="few samples, one run: under 3 minutes for all")
-    parser.add_argument("--runs", type=int, help="how often everything is measured (default 3)")
-    parser.add_argument("--apps", default="", help="only these apps of a part, such as flask,django")
-    parser.add_argument(
-        "--out", type=Path, default=HERE / "results", help="directory of the results (benchmarks/results)"
-    )
-    parser.add_argument("--no-plots", action="store_true", help="tables and samples only")
-    parser.add_argument("--report", action="store_true", help="no measuring: write --out's report again")
-    chosen = parser.parse_args(words)
-    if unknown := [name for name in chosen.parts if name not in modules()]:
-        parser.error(f"no such part: {', '.join(unknown)} (there are {', '.join(modules())})")
-    if chosen.runs is None:
-        chosen.runs = 1 if chosen.quick else 3
-    if chosen.runs < 1:
-        parser.error("--runs: at least 1")
-    return chosen
+def modules(names: Sequence[str] = options.PARTS) -> dict[str, Any]:
+    """The parts' modules by name; see snapfork.runner.bench.context for what they offer."""
+    there = options.summaries()
+    return {name: importlib.import_module(f"parts.{name}") for name in names if name in there}
 
 
 def measure(chosen: argparse.Namespace, results: Results) -> Iterator[Part]:
     """All parts, run after run; each is in `results` when it is given."""
-    parts = modules(chosen.parts or PARTS)
+    parts = modules(chosen.parts or options.PARTS)
     progress = Progress()
     apps = [name for name in chosen.apps.split(",") if name]
     for number in range(1, chosen.runs + 1):
@@ -82,7 +54,7 @@ def measure(chosen: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 def text(results: Results) -> str:
     """The whole report as Markdown."""
-    parts = modules()
+    parts = modules(results.names())
     blocks = ["# Results", report.machine_text(results)]
     checks: list[Check] = []
     for name in results.names():
@@ -98,7 +70,7 @@ def text(results: Results) -> str:
 
 def plots(results: Results, directory: Path) -> list[Path]:
     """Every part's plots."""
-    parts = modules()
+    parts = modules(results.names())
     found: list[Path] = []
     for name in results.names():
         if hasattr(parts[name], "plots"):
@@ -117,7 +89,7 @@ def write(results: Results, chosen: argparse.Namespace) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    chosen = arguments(words)
+    chosen = options.parse(words)
     if not chosen.no_plots and not plot.available():
         print("Plots need matplotlib; --no-plots goes without.", file=sys.stderr)
         return 2

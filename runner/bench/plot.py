@@ -55,7 +55,7 @@ def ladder(path: Path, title: str, rows: Sequence[tuple[str, float, str]], unit:
     axes.set_xscale("log")
     for place, (_, value, _kind) in zip(places, rows, strict=True):
         axes.text(value * 1.05, place, f"{value:.3g}", va="center", fontsize=8)
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.01)
     axes.set_xlabel(f"{unit}, logarithmic")
     axes.set_title(title)
     return _save(figure, path)
