@@ -45,8 +45,13 @@ def measure(chosen: argparse.Namespace, results: Results) -> Iterator[Part]:
                     HERE / "apps", quick=chosen.quick, run=number, runs=chosen.runs, say=progress,
                     work=Path(work), only=apps,
                 )  # fmt: skip
-                with machine.Watch() as watch:
-                    part = module.measure(context)
+                try:
+                    with machine.Watch() as watch:
+                        part = module.measure(context)
+                except (UserError, OSError) as error:
+                    progress(f"failed: {error}")
+                    results.failures.append(f"run {number}, {name}: {error}")
+                    continue
             part.conditions = asdict(watch.conditions)
             results.runs[-1].append(part)
             yield part
@@ -63,6 +68,8 @@ def text(results: Results) -> str:
         blocks += [f"## {name}: {module.SUMMARY}", report.conditions_text(runs), body]
         if hasattr(module, "checks"):
             checks += module.checks(runs)
+    if results.failures:
+        blocks += ["## Failed", "\n".join(f"- {' '.join(one.split())}" for one in results.failures)]
     if checks:
         blocks += ["## Must show", "The median of the runs decides.", report.checks_table(checks)]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -102,11 +109,12 @@ def main(words: Sequence[str] | None = None) -> int:
             results = Results(machine.describe().as_dict())
             for _ in measure(chosen, results):
                 results.save(kept)  # what was measured is kept, whatever becomes of the rest
+            results.save(kept)
         write(results, chosen)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 1 if results.failures else 0
 
 
 if __name__ == "__main__":

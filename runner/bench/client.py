@@ -16,13 +16,15 @@ from snapfork.runner.errors import UserError
 
 Address = tuple[str, int]
 TIMEOUT_S = 60.0
+UNFRAMED_S = 0.2
+"""How long the end of a connection is waited for where only that ends an answer: some leave it open."""
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.I)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.I)
 CLOSE = re.compile(rb"\r\nconnection:[ \t]*close", re.I)
 NS_PER_MS = 1e6
 
 
-class BadAnswer(Exception):
+class BadAnswer(UserError):
     """The server answered something else than a whole HTTP response, or nothing."""
 
 
@@ -104,12 +106,18 @@ def once(address: Address, path: str = "/", *, timeout: float = TIMEOUT_S) -> Ti
         data = sock.recv(65536)
         timing.first = clock()
         received = bytearray(data)
+        timing.last = timing.first
         while (size := whole(received)) is None or size < 0:
-            data = sock.recv(65536)
+            if size is not None:
+                sock.settimeout(UNFRAMED_S)
+            try:
+                data = sock.recv(65536)
+            except TimeoutError:
+                break
             if not data:
                 break
             received += data
-        timing.last = clock()
+            timing.last = clock()
     finally:
         sock.close()
     timing.status, timing.size = status_of(received), len(received)

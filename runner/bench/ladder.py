@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from snapfork.runner.bench import floor
-from snapfork.runner.bench.client import Kept, expect_ok, once
+from snapfork.runner.bench.client import BadAnswer, Kept, expect_ok, once
 from snapfork.runner.bench.context import quiet
 from snapfork.runner.bench.ours import Runner
 from snapfork.runner.bench.peers import Peer
@@ -119,6 +119,12 @@ class Ladder:
 
     def add(self, name: str, samples: list[float], config: str = "") -> None:
         self.part.row(name, "ms", group=self.group, config=config).samples.extend(samples)
+
+    def note(self, text: str) -> None:
+        """Say something once beside the figures."""
+        text = f"{self.group}, {text}" if self.group else text
+        if text not in self.part.notes:
+            self.part.notes.append(text)
 
     def peer_server(self, peer: Peer, workers: int = 1) -> Server:
         """A peer's server for the app, not started yet."""
@@ -245,4 +251,9 @@ class _PeerStation(_Station):
         count, peer = self.ladder.plan.starts, self.peer
         self.ladder.add(peer.name + IDLE_SUFFIX, [self.ask() for _ in range(count)], peer.words)
         if peer.keeps:
-            self.ladder.add(peer.name + IDLE_KEPT_SUFFIX, self.kept(count))
+            try:
+                samples = self.kept(count)
+            except BadAnswer as error:
+                self.ladder.note(f"{peer.name}: no row for kept connections with this app, {error.sentence}")
+            else:
+                self.ladder.add(peer.name + IDLE_KEPT_SUFFIX, samples)

@@ -85,10 +85,11 @@ class Check:
 
 @dataclass
 class Results:
-    """All runs of one call of the suite."""
+    """All runs of one call of the suite; `failures` says which parts gave none, and why."""
 
     machine: dict[str, Any]
     runs: list[list[Part]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def parts(self, name: str) -> list[Part]:
         """This part in every run that has it."""
@@ -103,7 +104,8 @@ class Results:
     @classmethod
     def load(cls, path: Path) -> Self:
         raw = json.loads(path.read_text())
-        return cls(raw["machine"], [[_part(part) for part in run] for run in raw["runs"]])
+        runs = [[_part(part) for part in run] for run in raw["runs"]]
+        return cls(raw["machine"], runs, raw.get("failures", []))
 
 
 def decide(runs: Sequence[Part], figure: Callable[[Part], float | None]) -> float | None:
