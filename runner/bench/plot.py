@@ -12,6 +12,9 @@ Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 OURS = "#1f6f8b"
 PEER = "#b0b0b0"
 FLOOR = "#404040"
+COLOURS = 10
+"""In matplotlib's cycle: the next ones have another STYLE."""
+STYLES = ("-", "--", ":")
 
 
 def available() -> bool:
@@ -63,15 +66,17 @@ def ladder(path: Path, title: str, rows: Sequence[tuple[str, float, str]], unit:
 
 def cdf(path: Path, title: str, samples: Mapping[str, Sequence[float]], unit: str = "ms") -> Path:
     """The share of samples at or below each value, on a logarithmic scale."""
-    figure, axes = _figure(9, 5)
-    for name, values in samples.items():
+    figure, axes = _figure(11, 5)
+    for number, (name, values) in enumerate(samples.items()):
         ordered = sorted(values)
-        axes.step(ordered, [(at + 1) / len(ordered) for at in range(len(ordered))], where="post", label=name)
+        shares = [(at + 1) / len(ordered) for at in range(len(ordered))]
+        style = STYLES[number // COLOURS % len(STYLES)]
+        axes.step(ordered, shares, where="post", label=name, linestyle=style)
     axes.set_xscale("log")
     axes.set_xlabel(f"{unit}, logarithmic")
     axes.set_ylabel("share of samples")
     axes.grid(True, which="both", alpha=0.2)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_title(title)
     return _save(figure, path)
 
@@ -99,7 +104,8 @@ def lines(
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(True, which="both", alpha=0.2)
-    axes.legend(fontsize=8)
+    if series:
+        axes.legend(fontsize=8)
     axes.set_title(title)
     return _save(figure, path)
 
