@@ -91,6 +91,12 @@ def _doctor() -> Callable[..., Any]:
     return doctor
 
 
+def _bench() -> Callable[..., Any]:
+    from snapfork.runner.cli.bench import bench
+
+    return bench
+
+
 COMMANDS = {
     "serve": _serve,
     "ps": _ps,
@@ -98,6 +104,7 @@ COMMANDS = {
     "reload": _reload,
     "stop": _stop,
     "doctor": _doctor,
+    "bench": _bench,
 }
 
 

@@ -1,4 +1,4 @@
-"""The app of first.py: the smallest Flask app."""
+"""The smallest Flask app."""
 
 from flask import Flask
 

@@ -1,0 +1,1 @@
+"""Starts, memory and throughput of the runner and its peers: for benchmarks/ and `runner bench`."""
