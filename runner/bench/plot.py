@@ -36,7 +36,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    return pyplot.subplots(figsize=(width, height), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+    return figure, axes
 
 
 def _save(figure: Any, path: Path) -> Path:

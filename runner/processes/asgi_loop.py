@@ -55,6 +55,19 @@ def run(
         _shut_down(loop, lifespan)
 
 
+def rehearse(served: Served, link: Link) -> None:
+    """In a template: what `run` does before it waits, on a loop that ends here."""
+    loop = new_loop()
+    host = Host(served, link, loop, loop.stop)
+    loop.add_reader(link.fd, host.on_link)
+    host.on_link()
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.remove_reader(link.fd)
+    host.close()
+    loop.close()
+
+
 def _shut_down(loop: asyncio.AbstractEventLoop, lifespan: Lifespan) -> None:
     try:
         loop.run_until_complete(asyncio.wait_for(lifespan.shutdown(), SHUTDOWN_TIMEOUT))

@@ -271,6 +271,7 @@ def _claim_signals() -> Any:
 def serve_orders(prepared: Prepared, control: socket.socket) -> None:
     """Fork an instance for every START frame until told to exit."""
     forker = Forker(control)
+    inherited = control.fileno()
     buffer = bytearray(fds.MAX_MESSAGE)
     view = memoryview(buffer)
     while True:
@@ -284,6 +285,6 @@ def serve_orders(prepared: Prepared, control: socket.socket) -> None:
             return  # "exit" is the only other order
         start = frames.unpack_start(view[:size])
         if forker.fork(start.number):
-            os.close(control.fileno())
+            os.close(inherited)
             instance.forked(prepared, start, received)
         fds.close_all(received)
