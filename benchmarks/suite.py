@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import options
 from snapfork.runner.bench import machine, plot, report
 from snapfork.runner.bench.context import Context, Progress
 from snapfork.runner.bench.results import Check, Part, Results
+from snapfork.runner.bench.servers import end_tidily
 from snapfork.runner.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -48,7 +50,7 @@ def measure(chosen: argparse.Namespace, results: Results) -> Iterator[Part]:
                 try:
                     with machine.Watch() as watch:
                         part = module.measure(context)
-                except (UserError, OSError) as error:
+                except (UserError, OSError, subprocess.SubprocessError) as error:
                     progress(f"failed: {error}")
                     results.failures.append(f"run {number}, {name}: {error}")
                     continue
@@ -100,6 +102,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not chosen.no_plots and not plot.available():
         print("Plots need matplotlib; --no-plots goes without.", file=sys.stderr)
         return 2
+    end_tidily()
     chosen.out.mkdir(parents=True, exist_ok=True)
     kept = chosen.out / "results.json"
     try:

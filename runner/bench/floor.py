@@ -15,8 +15,9 @@ from pathlib import Path
 
 from snapfork.runner.errors import UserError
 
+LIMIT_S = 120.0
 PROCESS = r"""
-import gc, json, os, resource, sys, time
+import gc, json, os, sys, time
 sys.path.insert(0, sys.argv[1])
 kind, path, count = sys.argv[2], sys.argv[3], int(sys.argv[4])
 from snapfork_bench_app import application
@@ -31,18 +32,38 @@ def ask_wsgi():
     getattr(answer, "close", lambda: None)()
 
 def ask_asgi():
+    # Start-up has run and is held, as in a template; shutdown never runs: forks and this process just end.
     import asyncio
-    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-        "method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "root_path": "", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80), "state": {}}
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-    async def send(message):
-        pass
-    asyncio.run(application(scope, receive, send))
+    loop = asyncio.new_event_loop()
+    state = {}
+    async def ask():
+        started, first = asyncio.Event(), {"lifespan": True, "http": True}
+        def receive_for(kind, message):
+            async def receive():
+                if first.pop(kind, False):
+                    return message
+                await asyncio.Event().wait()
+            return receive
+        async def lifespan_send(message):
+            started.set()
+        async def send(message):
+            pass
+        version = {"version": "3.0", "spec_version": "2.3"}
+        begin = receive_for("lifespan", {"type": "lifespan.startup"})
+        about = {"type": "lifespan", "asgi": version, "state": state}
+        lifespan = loop.create_task(application(about, begin, lifespan_send))
+        lifespan.add_done_callback(lambda task: (task.exception(), started.set()))  # an app without lifespan
+        await started.wait()
+        scope = {"type": "http", "asgi": version, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+            "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+            "state": dict(state)}
+        message = {"type": "http.request", "body": b"", "more_body": False}
+        await application(scope, receive_for("http", message), send)
+        return lifespan
+    return loop, loop.run_until_complete(ask())
 
-(ask_wsgi if kind == "wsgi" else ask_asgi)()
+held = (ask_wsgi if kind == "wsgi" else ask_asgi)()
 gc.collect(); gc.disable(); gc.freeze()
 samples = []
 for _ in range(count + 3):
@@ -55,7 +76,8 @@ for _ in range(count + 3):
     os.read(read, 1)
     samples.append((time.monotonic_ns() - begun) / 1e6)
     os.waitpid(pid, 0); os.close(read); os.close(write)
-print(json.dumps({"ms": samples[3:], "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({"ms": samples[3:]}), flush=True)
+os._exit(0)
 """
 
 

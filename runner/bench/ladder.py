@@ -116,6 +116,7 @@ class Ladder:
         for _ in range(self.plan.slow):
             with self.peer_server(peer) as server:
                 self.add(peer.name + FRESH_SUFFIX, [server.first_ms], peer.words)
+                server.kill()  # some take a second to end by themselves
 
     def add(self, name: str, samples: list[float], config: str = "") -> None:
         self.part.row(name, "ms", group=self.group, config=config).samples.extend(samples)

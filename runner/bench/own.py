@@ -45,8 +45,8 @@ def under_load(ladder: Ladder, plan: LoadPlan) -> Part:
         ladder.say(f"throughput and memory of {name}")
         with make() as server:
             _one(part, name, count, server, plan)
-    if not throughput.has_wrk() or plan.seconds < 1:
-        part.notes.append("Throughput was " + throughput.OWN_CLIENT + ".")
+    if note := throughput.tool_note(plan.seconds):
+        part.notes.append(note)
     return part
 
 

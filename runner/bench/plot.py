@@ -77,7 +77,8 @@ def cdf(path: Path, title: str, samples: Mapping[str, Sequence[float]], unit: st
     axes.set_xlabel(f"{unit}, logarithmic")
     axes.set_ylabel("share of samples")
     axes.grid(True, which="both", alpha=0.2)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    if samples:
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_title(title)
     return _save(figure, path)
 

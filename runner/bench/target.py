@@ -15,7 +15,11 @@ EXECUTOR = ThreadPoolExecutor(1)
 PLAIN = '''"""Made by snapfork.runner.bench: {target} under a name that every server can load."""
 import sys
 sys.path.insert(0, {app_dir!r})
-{made}
+import {module} as module
+application = module.{expression}
+_function = getattr(application, "__wrapped__", application)
+if hasattr(_function, "__code__") and _function.__code__.co_argcount == len(_function.__defaults__ or ()):
+    application = application()  # an app takes two arguments or three, a factory none
 '''
 FUNCTION = '''"""Made by snapfork.runner.bench: {target} as a function of functions-framework."""
 from snapfork_bench_app import application
@@ -45,7 +49,9 @@ class Target:
 
     def write_wrappers(self, directory: Path) -> None:
         """Modules snapfork_bench_app, _spawned and _function: the app's object is `application`."""
-        made = f"import {self.module} as module\napplication = module.{self.expression}"
-        values = {"target": self.target, "app_dir": self.app_dir, "made": made}
+        values = {
+            "target": self.target, "app_dir": self.app_dir, "module": self.module,
+            "expression": self.expression,
+        }  # fmt: skip
         for name, text in (("app", PLAIN), ("spawned", SPAWNED), ("function", FUNCTION)):
             (directory / f"snapfork_bench_{name}.py").write_text(text.format(**values))

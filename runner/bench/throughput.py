@@ -11,7 +11,7 @@ from snapfork.runner.bench.burst import load
 from snapfork.runner.bench.client import Address
 from snapfork.runner.errors import UserError
 
-OWN_CLIENT = "measured by our own single-threaded client: `apt-get install wrk` for a faster one"
+OWN_CLIENT = "Throughput was measured by our own single-threaded client"
 
 
 @dataclass
@@ -25,6 +25,13 @@ class Rate:
 
 def has_wrk() -> bool:
     return shutil.which("wrk") is not None
+
+
+def tool_note(seconds: float) -> str:
+    """A sentence where measurements of so many seconds are not wrk's; "" else."""
+    if not has_wrk():
+        return f"{OWN_CLIENT}: `apt-get install wrk` for a faster one."
+    return f"{OWN_CLIENT}: {seconds:g} s are too short for wrk." if seconds < 1 else ""
 
 
 def rate(

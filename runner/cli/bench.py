@@ -13,6 +13,7 @@ from snapfork.runner.bench import ladder_report, machine, own, peers, plot, repo
 from snapfork.runner.bench.context import Progress
 from snapfork.runner.bench.ladder import Ladder, Plan
 from snapfork.runner.bench.results import Part, Results
+from snapfork.runner.bench.servers import end_tidily
 from snapfork.runner.bench.target import Target
 from snapfork.runner.cli import checks, targets
 from snapfork.runner.cli.examination import examine
@@ -81,6 +82,7 @@ def bench(
 
       runner bench shop:app --peers gunicorn --json figures.json
     """  # fmt: skip
+    end_tidily()
     console = Console(fd=2)
     if plot_file is not None and not plot.available():
         raise UserError(

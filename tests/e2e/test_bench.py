@@ -99,3 +99,33 @@ def test_runner_bench_refuses_what_is_not_forked(app_dir: Path) -> None:
     done = subprocess.run(command, cwd=app_dir, capture_output=True, text=True, timeout=55, check=False)
     assert done.returncode == 2
     assert "runner doctor pooled:app" in done.stderr
+
+
+def test_runner_bench_that_is_ended_leaves_nothing(app_dir: Path) -> None:
+    command = [sys.executable, "-m", "snapfork.runner", "bench", "tiny:app", "--peers", "none"]
+    environment = {**os.environ, "TMPDIR": str(app_dir)}
+    process = subprocess.Popen(
+        [*command, "--python", sys.executable], cwd=app_dir, env=environment, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        assert any("round 1" in line for line in process.stderr)  # all its servers run
+        assert named(str(app_dir)) - {process.pid}
+    finally:
+        process.terminate()
+        process.communicate(timeout=50)
+    assert process.returncode == 143
+    assert named(str(app_dir)) == set()
+
+
+def named(text: str) -> set[int]:
+    """The processes with `text` in their command line."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and text.encode() in Path("/proc", entry, "cmdline").read_bytes():
+                found.add(int(entry))
+        except OSError:
+            continue  # it ended meanwhile
+    return found

@@ -80,14 +80,31 @@ def test_peers_are_chosen_by_name() -> None:
         wanted_peers(there, "hypercorn")
 
 
-def test_wrappers_hold_any_expression(tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text("def make(name):\n    return name\n")
+SHOP = """
+from snapfork.adapter import serverless
+class Shop:
+    def __call__(self, environ, start_response): ...
+    def __repr__(self): return "a shop"
+def make(name="a shop"): return name
+@serverless(timeout=3)
+def create(): return "a shop"
+def app(environ, start_response): ...
+shop = Shop()
+"""
+
+
+@pytest.mark.parametrize(
+    "expression, made",
+    [('make("x")', "x"), ("make", "a shop"), ("create", "a shop"), ("shop", "a shop"), ("app", "<function")],
+)
+def test_wrappers_hold_any_expression(tmp_path: Path, expression: str, made: str) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
     out = tmp_path / "out"
     out.mkdir()
-    Target('shop:make("x")', str(tmp_path), "wsgi").write_wrappers(out)
+    Target(f"shop:{expression}", str(tmp_path), "wsgi").write_wrappers(out)
     code = "import snapfork_bench_app; print(snapfork_bench_app.application)"
     done = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, check=True)
-    assert done.stdout == "x\n"
+    assert done.stdout.startswith(made)
 
 
 def test_a_machine_tells_what_it_is() -> None:
