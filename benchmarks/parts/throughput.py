@@ -20,7 +20,7 @@ from snapfork.runner.bench.servers import Server, free_port
 from snapfork.runner.bench.throughput import rate, tool_note
 
 NAME = "throughput"
-SUMMARY = "requests per second, kept and new connections: hello apps and realistic pages, logs on, behind nginx"
+SUMMARY = "requests per second, kept and new connections: hello apps, realistic pages, logs on, behind nginx"
 CLOSES_S = 1.0
 KEPT, NEW = "kept connections", "a new connection per request"
 DEFAULTS, LOGGED, NGINX = "kept, everybody's defaults", "kept, access logs on", "behind nginx, kept upstream"
@@ -111,7 +111,7 @@ def _compare(
                     context.say(f"{app.name}, {mode}, round {number + 1}")
                     for name, server in measured.items():
                         if not keep and not closes(server):
-                            _note(part, f"{app.name}: {name} does not close when asked to: no row for that.")
+                            _note(part, f"{app.name}: {name} does not close when asked to: no row.")
                             continue
                         done = rate(server.address, context.count(3, 1), keep=keep)
                         row = part.row(name, "1/s", group=f"{app.name}, {mode}", config=words[name])
