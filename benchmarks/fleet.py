@@ -89,7 +89,7 @@ def all_of(servers: dict[str, Server]) -> Iterator[dict[str, Server]]:
 
 
 def wait_for_instances(server: Runner, count: int) -> None:
-    """Until `count` instances wait, with or without a request behind them. Raises UserError after a minute."""
+    """Until `count` instances wait, used or not. Raises UserError after a minute."""
     deadline = time.monotonic() + INSTANCES_S
     while (ready := len(server.instances("spare")) + len(server.instances("idle"))) < count:
         if time.monotonic() > deadline:
