@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from snapfork.runner.bench.ours import Runner
 from snapfork.runner.bench.peers import Peer
 from snapfork.runner.bench.servers import Server, free_port
 from snapfork.runner.bench.target import Target
+from snapfork.runner.errors import UserError
 
 OURS = "runner serve"
+INSTANCES_S = 60.0
 
 
 @dataclass
@@ -83,3 +86,12 @@ def all_of(servers: dict[str, Server]) -> Iterator[dict[str, Server]]:
     finally:
         for server in running.values():
             server.stop()
+
+
+def wait_for_instances(server: Runner, count: int) -> None:
+    """Until `count` instances wait, used or not. Raises UserError after a minute."""
+    deadline = time.monotonic() + INSTANCES_S
+    while (ready := len(server.instances("spare")) + len(server.instances("idle"))) < count:
+        if time.monotonic() > deadline:
+            raise UserError(f"the runner has {ready} instances instead of {count}.", server.tail())
+        time.sleep(0.01)

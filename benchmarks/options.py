@@ -16,9 +16,8 @@ EXAMPLES = """examples:
 
 
 def summaries() -> dict[str, str]:
-    """The parts that are there, in order, with the SUMMARY of their modules, which are not imported."""
-    files = {name: HERE / "parts" / f"{name}.py" for name in PARTS}
-    return {name: _constant(file, "SUMMARY") for name, file in files.items() if file.is_file()}
+    """The parts, in order, with the SUMMARY of their modules, which are not imported."""
+    return {name: _constant(HERE / "parts" / f"{name}.py", "SUMMARY") for name in PARTS}
 
 
 def _constant(file: Path, name: str) -> str:

@@ -28,8 +28,7 @@ HERE = Path(__file__).resolve().parent
 
 def modules(names: Sequence[str] = options.PARTS) -> dict[str, Any]:
     """The parts' modules by name; see snapfork.runner.bench.context for what they offer."""
-    there = options.summaries()
-    return {name: importlib.import_module(f"parts.{name}") for name in names if name in there}
+    return {name: importlib.import_module(f"parts.{name}") for name in names}
 
 
 def measure(chosen: argparse.Namespace, results: Results) -> Iterator[Part]:

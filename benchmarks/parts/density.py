@@ -1,8 +1,8 @@
-"""How many live instances 2 GB hold: extrapolated from PSS measured at two sizes, the fixed part taken off."""
+"""How many live instances 2 GB hold: extrapolated from the PSS of all processes at two sizes."""
 
 from __future__ import annotations
 
-from fleet import OURS, Fleet
+from fleet import OURS, Fleet, wait_for_instances
 from snapfork.runner.bench import memory
 from snapfork.runner.bench.burst import load
 from snapfork.runner.bench.context import Context
@@ -40,8 +40,7 @@ def measure(context: Context) -> Part:
             context.say(f"{app}, {count} instances")
             sizes = {"min_instances": count, "max_instances": count, "spares": 0, "concurrency": 1}
             with fleet.own(**sizes) as server:
-                while len(server.instance_pids()) < count:
-                    pass  # each look is a request to the control API
+                wait_for_instances(server, count)
                 points.append((count, _all_mb(server, count)))
         _add(part, app, OURS, points)
         for peer in fleet.peers("gunicorn", "gunicorn --preload", "uvicorn"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet import OURS, Fleet
+from fleet import OURS, Fleet, wait_for_instances
 from snapfork.runner.bench import memory, plot, stats
 from snapfork.runner.bench.burst import load
 from snapfork.runner.bench.context import Context
@@ -17,7 +17,7 @@ from snapfork.runner.bench.results import Check, Part, at_most, decide
 from snapfork.runner.bench.servers import Server
 
 NAME = "memory"
-SUMMARY = "private and proportional memory per instance at 1, 10 and 100 instances, after 1 and 1,000 requests"
+SUMMARY = "private and proportional memory of 1, 10 and 100 instances, after 1 and 1,000 requests each"
 APPS = {
     "flask": ("flask_hello:app", "wsgi"),
     "django": ("django_hello:application", "wsgi"),
@@ -40,7 +40,7 @@ def measure(context: Context) -> Part:
             context.say(f"{app}, {count} instances")
             sizes = {"min_instances": count, "max_instances": count, "spares": 0, "concurrency": 1}
             with fleet.own(**sizes) as server:
-                _settled(server, count)
+                wait_for_instances(server, count)
                 _sample(part, app, OURS, server, count)
             for peer in fleet.peers(*PEERS):
                 if count > 10 or (context.quick and count > 1):
@@ -48,13 +48,6 @@ def measure(context: Context) -> Part:
                 with fleet.peer(peer, count) as other:
                     _sample(part, app, peer.name, other, count)
     return part
-
-
-def _settled(server: Runner, count: int) -> None:
-    """Waits until `count` instances are there, whether they have had a request or not."""
-    function = server.function()
-    while sum(one["state"] in ("spare", "idle") for one in function["instances"]) < count:
-        function = server.function()
 
 
 def _sample(part: Part, app: str, name: str, server: Server, count: int) -> None:
@@ -75,7 +68,7 @@ def _workers(server: Server, count: int) -> list[int]:
 
 
 def _ask(server: Server, count: int, requests: int) -> float:
-    """Load until every process has had so many; how many the one with the fewest (or, peers: on average) had."""
+    """Load until every process has had so many requests; the fewest (peers: the average) that one had."""
     done = 0.0
     for _ in range(ROUNDS):
         least = done / count
@@ -106,18 +99,19 @@ def plots(runs: list[Part], directory: Path) -> list[Path]:
 def checks(runs: list[Part]) -> list[Check]:
     """Point 6 of what must be shown."""
     found = []
+    ours = f"{OURS}: USS each of 10 after 1,000"
     for app, (_, kind) in APPS.items():
         if app not in runs[0].groups():
             continue
-        ours = f"{OURS}: USS each of 10 after 1,000"
         peer = "gunicorn" if kind == "wsgi" else "uvicorn"
-        theirs = f"{peer}: USS each of 1 after 1,000"
         size = decide(runs, lambda part, app=app: part.median(ours, app))
-        share = decide(
-            runs, lambda part, app=app, theirs=theirs: stats.ratio(part.median(ours, app), part.median(theirs, app))
-        )  # fmt: skip
+        share = decide(runs, lambda part, app=app, peer=peer: _share(part, app, ours, peer))
         found += [
             at_most(f"6. {app}: at most 3 MB private memory per instance after 1,000 requests", size, 3),
             at_most(f"6. {app}: under a tenth of a {peer} worker's private memory", share, 0.1, "{:.3f}"),
         ]
     return found
+
+
+def _share(part: Part, app: str, ours: str, peer: str) -> float | None:
+    return stats.ratio(part.median(ours, app), part.median(f"{peer}: USS each of 1 after 1,000", app))
