@@ -122,7 +122,7 @@ def _compare(
 
 
 def closes(server: Server) -> bool:
-    """Whether `Connection: close` is heeded: wrk opens a new connection only when the server ends the last."""
+    """Whether `Connection: close` is heeded: wrk opens a new connection only when a server ends the last."""
     with socket.create_connection(server.address, timeout=CLOSES_S) as sock:
         sock.sendall(request())
         try:

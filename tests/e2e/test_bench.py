@@ -39,8 +39,8 @@ def test_every_request_has_its_times_in_order() -> None:
 
 def test_a_load_counts_answers() -> None:
     with responder.responder() as address:
-        new = burst.load(address, 3, 0.1, keep=False)
-        kept = burst.load(address, 1, 0.1)
+        new = burst.load(address, 3, 0.5, keep=False)
+        kept = burst.load(address, 1, 0.5)
     for one in (new, kept):
         assert one.done == len(one.latencies_ms) > 0
         assert one.failed == 0
