@@ -22,6 +22,7 @@ from snapfork.runner.bench.throughput import rate, tool_note
 NAME = "throughput"
 SUMMARY = "requests per second, kept and new connections: hello apps, realistic pages, logs on, behind nginx"
 CLOSES_S = 1.0
+"""How long the end of a connection is waited for that a client asked to close."""
 KEPT, NEW = "kept connections", "a new connection per request"
 DEFAULTS, LOGGED, NGINX = "kept, everybody's defaults", "kept, access logs on", "behind nginx, kept upstream"
 NGINX_CONF = """
@@ -111,7 +112,7 @@ def _compare(
                     context.say(f"{app.name}, {mode}, round {number + 1}")
                     for name, server in measured.items():
                         if not keep and not closes(server):
-                            _note(part, f"{app.name}: {name} does not close when asked to: no row.")
+                            _note(part, f"{app.name}: {name} does not close when asked: no row.")
                             continue
                         done = rate(server.address, context.count(3, 1), keep=keep)
                         row = part.row(name, "1/s", group=f"{app.name}, {mode}", config=words[name])
@@ -122,7 +123,7 @@ def _compare(
 
 
 def closes(server: Server) -> bool:
-    """Whether `Connection: close` is heeded: wrk opens a new connection only when a server ends the last."""
+    """Whether `Connection: close` is heeded: wrk opens a new one only when the server ends the last."""
     with socket.create_connection(server.address, timeout=CLOSES_S) as sock:
         sock.sendall(request())
         try:
