@@ -127,13 +127,13 @@ class Link:
 
     def must_return(self, loan: Loan) -> bool:
         """True when the loan is to be given back before a further request is read from it."""
+        return bool(self.page.demand) or self.must_return_now(loan)
+
+    def must_return_now(self, loan: Loan) -> bool:
+        """The same, but for requests of other connections, which may wait for a moment."""
         page = self.page
         return bool(
-            not loan.sticky
-            or self._leaving
-            or page.leave
-            or page.demand
-            or page.generation_wanted != self.generation
+            not loan.sticky or self._leaving or page.leave or page.generation_wanted != self.generation
         )
 
     def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:
@@ -188,7 +188,7 @@ class PrivateLink(Link):
         fds.send(self._gateway, frames.pack_loan(frame), (connection.fileno(),))
         connection.close()
 
-    def must_return(self, loan: Loan) -> bool:
+    def must_return_now(self, loan: Loan) -> bool:
         return True
 
     def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:

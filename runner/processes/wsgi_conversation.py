@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _CODES = {400: "bad_request", 413: "body_too_large"}
 _GONE = 499  # only in access lines: the client went before it was answered
 _MAX_REQUEST_ID = 200
+TURN_NS = 2_000_000
+"""How long a connection goes on being served, request after request, while others wait: to give it back and
+lend another costs the gateway as much as a small request does."""
 
 
 class Host(Protocol):
@@ -32,6 +35,9 @@ class Host(Protocol):
 
     def linger(self, conversation: Conversation) -> bool:
         """Wait a moment for a further request; True when bytes are there."""
+
+    def glance(self, conversation: Conversation) -> bool:
+        """The same while other connections wait: as short as a busy client takes."""
 
 
 class Conversation:
@@ -45,6 +51,7 @@ class Conversation:
         "_private",
         "_raw",
         "_rest",
+        "_turn_ends",
         "abandoned",
         "answering",
         "begun",
@@ -79,6 +86,7 @@ class Conversation:
         self._private = isinstance(link, PrivateLink)
         self._raw: RawBody | None = None
         self._rest = b""
+        self._turn_ends = 0
 
     def run(self) -> None:
         """Serve until the loan is given back."""
@@ -102,7 +110,13 @@ class Conversation:
     def _more(self) -> bytes:
         """Between two messages: the next bytes, or b"" when there are none (yet)."""
         link, loan = self.link, self.loan
-        if link.must_return(loan) or not self._host.linger(self):
+        if link.must_return_now(loan):
+            stay = False
+        elif self.page.demand:
+            stay = self._in_turn() and self._host.glance(self)
+        else:
+            stay = self._host.linger(self)
+        if not stay:
             self.give_back(KEEP)
             return b""
         if self.wire.is_unix:
@@ -112,6 +126,10 @@ class Conversation:
             self.give_back(END, b"", CLEAN)
             return b""
         return self._without_blank_lines(data or b"")
+
+    def _in_turn(self) -> bool:
+        """Whether this connection may go on although others wait."""
+        return time.monotonic_ns() < self._turn_ends
 
     def _without_blank_lines(self, data: bytes) -> bytes:
         """RFC 9112, 2.2: empty lines before a request are passed over."""
@@ -126,7 +144,8 @@ class Conversation:
     def _message(self, data: bytes, end: int) -> bytes:
         """Serve the message at the start of `data`; return what follows it."""
         served, settings = self.served, self.served.settings
-        if self.loan.requests and self.link.must_return(self.loan):
+        link, loan = self.link, self.loan
+        if loan.requests and (link.must_return_now(loan) or (self.page.demand and not self._in_turn())):
             self.give_back(KEEP, data)
             return b""
         try:
@@ -175,6 +194,8 @@ class Conversation:
     def _start(self, head: Head) -> None:
         self.head = head
         self.started_ns = time.monotonic_ns()
+        if not self._turn_ends:
+            self._turn_ends = self.started_ns + TURN_NS
         self.begun = False
         self.request_id = self._name(head)
         self.page.wrote(self.loan.slot, self.loan.written)

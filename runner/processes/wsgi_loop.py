@@ -22,6 +22,9 @@ OUTPUT_MS = 100
 LINGER_MS = 10
 """How long a sticky connection is waited on for its next request before it goes back."""
 
+GLANCE_S = 0.0001
+"""The same while other connections wait; about what the gateway spends on giving back and lending."""
+
 
 def run(served: Served, link: Link, first: Loan | None) -> None:
     """Serve loans one after the other until the gateway is gone, or this process leaves and holds none."""
@@ -97,6 +100,14 @@ class Loop:
                     return False
         return True
 
+    def glance(self, conversation: Conversation) -> bool:
+        """Wait for as long as it takes a client that is ready to send its next request."""
+        fd = conversation.loan.fd
+        try:
+            return select.select((self.link.fd, fd), (), (), GLANCE_S)[0] == [fd]
+        except ValueError:  # a descriptor too large for select
+            return False
+
 
 def private(served: Served, raw: bytes) -> bytes:
     """Serve one raw request over a socket pair with the code that serves clients; return the response."""
@@ -126,6 +137,9 @@ class _PrivateLoop(Loop):
     def begins(self) -> None: ...
 
     def linger(self, conversation: Conversation) -> bool:
+        return False
+
+    def glance(self, conversation: Conversation) -> bool:
         return False
 
     def _serve(self, loan: Loan) -> None:

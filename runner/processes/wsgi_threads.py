@@ -215,6 +215,10 @@ class Crew:
         poll.register(conversation.wire.sock, select.POLLIN)
         return bool(poll.poll(LINGER_MS)) and not self.link.must_return(conversation.loan)
 
+    def glance(self, conversation: Conversation) -> bool:
+        """Other threads may be free for what waits."""
+        return False
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it has been woken often enough
             os.write(self._wake_write, b"\0")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import wsgiapps
 from minigateway import Client
-from snapfork.runner.processes import wsgi_loop, wsgi_threads, wsgi_wire
+from snapfork.runner.processes import wsgi_conversation, wsgi_loop, wsgi_threads, wsgi_wire
 from snapfork.runner.processes.link import END, KEEP, RETRY
 from snapfork.runner.wire import page
 from wsgiapps import menu
@@ -198,8 +198,9 @@ def test_a_recall_ends_the_wait(word: int, patient: None) -> None:
 @both
 @pytest.mark.parametrize("word", [page.W_DEMAND, page.W_LEAVE, page.W_GENERATION])
 def test_no_further_request_is_read_once_the_connection_is_wanted_back(
-    concurrency: int, word: int, patient: None
+    concurrency: int, word: int, patient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(wsgi_conversation, "TURN_NS", 0)
     with WsgiGateway(menu, concurrency=concurrency) as gateway:
         client = gateway.lend(path_gate(b"x") + B)
         wait_for(lambda: "waiting x" in gateway.errors())
@@ -208,6 +209,21 @@ def test_no_further_request_is_read_once_the_connection_is_wanted_back(
         back = gateway.returned()
         assert (back.how, back.leftover, back.requests) == (KEEP, B, 1)
         assert client.response()[2] == b"passed ."
+
+
+def test_a_connection_has_its_turn_while_others_wait(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi_conversation, "TURN_NS", 60_000_000_000)
+    monkeypatch.setattr(wsgi_loop, "GLANCE_S", 20.0)
+    with WsgiGateway(menu) as gateway:
+        gateway.words[page.W_DEMAND] = 1
+        client = gateway.lend(A + B)
+        assert client.response()[2] == b"hello a"
+        assert client.response()[2] == b"hello b"
+        client.send(A)  # its client is quick: waited for
+        assert client.response()[2] == b"hello a"
+        gateway.recall()
+        back = gateway.returned()
+        assert (back.how, back.leftover, back.requests) == (KEEP, b"", 3)
 
 
 # -- the page --------------------------------------------------------------------------------------------
