@@ -38,6 +38,7 @@ _PASSING = (
         ),
     ),
     ("snapfork.runner.processes.stdio", ("_before_fork", "_in_child")),
+    ("snapfork.runner.processes.life", ("_before_fork", "_in_child", "_in_parent")),
 )
 """Handlers with nothing to do in the child of a blocked, single-threaded process: together, or not at all,
 because what one of a group takes another gives back."""

@@ -13,10 +13,14 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _armed = -1
 _group = 0
+_exposing = False
+_mask: set[int] = set()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -72,6 +76,50 @@ def shield() -> None:
     """
     for number in _SIGNALS:
         signal.signal(number, _ignore)
+
+
+def expose_children() -> None:
+    """From here on, processes that this one forks are user code's, and get the usual signals.
+
+    Without it `multiprocessing`, which ends its workers with SIGTERM, would wait for them for ever.
+    """
+    global _exposing
+    _exposing = True
+
+
+@contextmanager
+def shielded_children() -> Iterator[None]:
+    """The children forked in here are our own."""
+    global _exposing
+    before, _exposing = _exposing, False
+    try:
+        yield
+    finally:
+        _exposing = before
+
+
+def _before_fork() -> None:
+    # Blocked meanwhile: one that came before the child has its own handlers would pass without effect.
+    global _mask
+    if _exposing:
+        _mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _in_parent() -> None:
+    if _exposing:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+
+def _in_child() -> None:
+    if _exposing:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is _ignore:
+                usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, usual)
+        signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_child, after_in_parent=_in_parent)
 
 
 def handler() -> object:

@@ -27,6 +27,7 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     """Become a template; `received` holds its control socket and the pipe for its output."""
     control = socket.socket(fileno=received[0])
     stdio.install(received[1])
+    life.expose_children()
     memory.prefer_for_oom_kill("self", OOM_SCORE)
     builder = Builder(order, control)
     try:
@@ -100,7 +101,8 @@ class Builder:
 
     def _with_candidate(self, prepared: Prepared) -> Prepared | None:
         read, write = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        with life.shielded_children():
+            pid = os.fork()
         if pid == 0:
             os.close(read)
             return self._candidate(prepared, write)

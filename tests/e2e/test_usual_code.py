@@ -182,3 +182,32 @@ def test_its_twin_is_forked(name: str, echo_port: int) -> None:
         assert Counter(answer.start for answer in answers) == {"fork": 3}
         doctor = server.run("doctor", f"{name}_twin:app", *PLACE)
         assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+
+
+WORKERS = """
+import multiprocessing
+
+fork = multiprocessing.get_context("fork")
+
+
+def absolute():
+    with fork.Pool(2) as pool:
+        return pool.map(abs, [-1, -2])
+
+
+AT_IMPORT = absolute()
+
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [repr((AT_IMPORT, absolute())).encode()]
+"""
+
+
+@pytest.mark.parametrize("spares", [0, 1])
+def test_worker_processes_of_the_app_can_be_ended(spares: int, tmp_path: Path) -> None:
+    """Ours shrug SIGTERM off, theirs must not: `multiprocessing` ends its workers with it, and waits."""
+    (tmp_path / "workers.py").write_text(WORKERS)
+    with Serve("workers:app", f"--spares={spares}", app_dir=tmp_path) as server:
+        for _ in range(2):
+            assert server.get("/").text == "([1, 2], [1, 2])"

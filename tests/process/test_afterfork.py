@@ -93,7 +93,7 @@ def test_signals_exit_handlers_and_collector(tmp_path: Path) -> None:
 HANDLERS = """
 import logging, os, random, signal, socket, sys, threading
 import concurrent.futures.thread
-from snapfork.runner.processes import atfork, stdio
+from snapfork.runner.processes import atfork, life, stdio
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.wire import fds
 
@@ -103,7 +103,7 @@ theirs = []
 os.register_at_fork(after_in_child=lambda: theirs.append(os.getpid()))
 ours, gateway = fds.pair()
 before = random.getstate()
-assert atfork.prepare() == 10
+assert atfork.prepare() == 13
 if Forker(ours).fork(1):
     atfork.in_child()
     assert theirs == [os.getpid()], "handlers of others run"
