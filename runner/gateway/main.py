@@ -25,6 +25,7 @@ from snapfork.runner.gateway.desk import Desk
 from snapfork.runner.gateway.door import FrontDoor
 from snapfork.runner.gateway.function import Function
 from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.gateway.pipes import Pipes
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.status import status
 from snapfork.runner.gateway.sweep import sweep
@@ -95,7 +96,8 @@ class Gateway:
             self.pools[one.name] = one.pool
         self.control: dict[str, Any] = {}
         self._helpers: list[subprocess.Popen[bytes]] = []
-        self._logs: socket.socket | None = None
+        self._pipes = Pipes()
+        self.core.attach_log = self._pipes.attach
         self._desk: Desk | None = None
         self._listening = False
         self._closing = False
@@ -126,10 +128,7 @@ class Gateway:
             out_fd=self.core.access_fd,
         )
         theirs.close()
-        if self._logs is not None:
-            self._logs.close()
-        self._logs = ours
-        self.core.attach_log = self._attach_log
+        self._pipes.use(ours)
         self._keep(process, "log process", self._start_logs)
 
     def _keep(self, process: subprocess.Popen[bytes], what: str, again: Callable[[], None]) -> None:
@@ -145,15 +144,6 @@ class Gateway:
                 self.loop.call_later(HELPER_RESTART_S, again)
 
         watch = Watch(self.loop, os.pidfd_open(process.pid), died)
-
-    def _attach_log(self, pipe: int, function: str, instance: str, pid: int) -> None:
-        about = {"pipe": pipe, "function": function, "instance": instance, "pid": pid}
-        try:
-            if self._logs is not None:
-                fds.send(self._logs, json.dumps(about).encode(), (pipe,), fds.DONTWAIT)
-        except OSError:
-            pass  # the log process is behind or gone: this instance's output is lost, requests are not
-        os.close(pipe)
 
     def _start_services(self) -> None:
         if self.core.stopping:
@@ -329,6 +319,7 @@ class Gateway:
         self.door.tick()
         for pool in self.pools.values():
             sweep(pool, now)
+        self._pipes.tick()
         reap_strays(self._known_pids())
         if self.core.stopping:
             self._stop_step()
@@ -390,8 +381,7 @@ class Gateway:
             base.close()
         if self._desk is not None:
             self._desk.close()
-        if self._logs is not None:
-            self._logs.close()
+        self._pipes.close()
         for helper in list(self._helpers):
             try:
                 helper.wait(2.0)

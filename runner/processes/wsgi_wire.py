@@ -16,7 +16,7 @@ JOIN_BELOW = 65536
 LOOK_AROUND_MS = 200
 """How often a wait looks whether the drain deadline has passed; how long unread bytes are waited for."""
 STALLED_S = 60
-"""A client that takes not a byte of its answer for this long is taken for gone."""
+"""A client that sends not a byte of its body, or takes none of its answer, for so long is taken for gone."""
 # Family and kind are given, so that nobody asks the kernel; with SOCK_NONBLOCK neither a system call nor
 # socket.setdefaulttimeout() of the app gets in the way. Plain numbers and the C class: see fds.adopt.
 _INET, _UNIX = int(socket.AF_INET), int(socket.AF_UNIX)
@@ -60,13 +60,14 @@ class Wire:
         return data
 
     def wait_and_receive(self) -> bytes:
-        """The next bytes of a message that is under way; b"" at the end."""
-        while True:
+        """The next bytes of a message that is under way; b"" at the end, or when none come for STALLED_S."""
+        for _ in range(STALLED_S * 1000 // LOOK_AROUND_MS):
             data = self.receive()
             if data is not None:
                 return data
             self._wait_readable()
             self.check_cut()
+        return b""
 
     def receive_soon(self) -> bytes:
         """The next bytes if they come at once or in a moment; b"" if they do not."""

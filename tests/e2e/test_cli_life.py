@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from server import Serve
 
 APP = """
 import sys
@@ -93,24 +94,24 @@ def test_from_serve_to_stop(runner: Runner) -> None:
     runner.wait_for(r"requests start by \w+ \([\d.]+ ms measured\)")
     runner.wait_for(r"curl -i http://127.0.0.1:\d+/")
 
-    (entry,) = json.loads(runner.command("ps", "--json").stdout)
-    assert entry["pid"] == runner.process.pid
+    pid = str(runner.process.pid)  # named, because another runner of this user may run
+    (entry,) = [one for one in json.loads(runner.command("ps", "--json").stdout) if str(one["pid"]) == pid]
     assert entry["functions"][0]["name"] == "hello"
     assert "hello" in runner.command("ps").stdout
-    assert "warm up" in runner.command("status").stdout
+    assert "warm up" in runner.command("status", pid).stdout
 
     (runner.directory / "hello.py").write_text(APP % "v2")
-    done = runner.command("reload")
+    done = runner.command("reload", pid)
     assert done.returncode == 0, done.stderr
     assert runner.get("/")[0] == b"v2"
 
     (runner.directory / "hello.py").write_text("import nothing_like_it\n")
-    done = runner.command("reload")
+    done = runner.command("reload", pid)
     assert done.returncode == 2
     assert "the old version goes on" in done.stderr
     assert runner.get("/")[0] == b"v2"
 
-    assert runner.command("stop").returncode == 0
+    assert runner.command("stop", pid).returncode == 0
     assert runner.process.wait(40) == 0
     assert list((runner.directory / "run" / "snapfork").iterdir()) == []
 
@@ -181,3 +182,35 @@ def test_of_two_runners_that_bind_one_port_the_slower_gives_up_with_a_sentence(t
             assert runner.process.wait(40) == 1
         finally:
             runner.close()
+
+
+TALKING = """
+import os, subprocess
+
+
+def app(environ, start_response):
+    print("said", environ["PATH_INFO"], flush=True)
+    os.write(1, b"written\\n")
+    child = subprocess.run(["sh", "-c", "echo child; exit 3"])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(child.returncode).encode()]
+"""
+
+
+def test_the_log_process_may_die(tmp_path: Path) -> None:
+    """Its pipes have another reader: no app is hit by SIGPIPE, and its successor goes on with them."""
+    (tmp_path / "talking.py").write_text(TALKING)
+    with Serve("talking:app", "--no-access-log", app_dir=tmp_path) as server:
+        assert server.get("/before").text == "3"
+        server.wait_for("said /before")
+        (logs,) = [pid for pid in server.processes() if b"services.logs" in command_line(pid)]
+        os.kill(logs, signal.SIGKILL)
+        assert server.get("/meanwhile").text == "3"
+        server.wait_for(f"the log process \\(pid {logs}\\) died")
+        server.wait_for("said /meanwhile")
+        assert server.get("/after").text == "3"
+        server.wait_for("said /after")
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -104,7 +104,7 @@ def test_replaced_streams_end_after_the_drain_timeout_and_are_counted() -> None:
         with connect(f"ws://{server.host}:{server.port}/") as talk:
             talk.send("pid")
             old = talk.recv()
-            server.run("reload")
+            assert server.run("reload", str(server.process.pid)).returncode == 0
             while stream.recv(65536):
                 pass  # until it is ended
             with pytest.raises(ConnectionClosed):

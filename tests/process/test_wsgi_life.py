@@ -357,6 +357,16 @@ def test_a_client_that_takes_nothing_is_given_up(concurrency: int, monkeypatch: 
 
 
 @both
+def test_a_client_that_stops_in_its_body_is_given_up(
+    concurrency: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wsgi_wire, "STALLED_S", 1)
+    with WsgiGateway(menu, concurrency=concurrency) as gateway:
+        gateway.lend(POST + b"a")
+        assert gateway.returned().how == END
+
+
+@both
 def test_an_apps_default_timeout_and_signals_do_not_disturb(concurrency: int, patient: None) -> None:
     def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         socket.setdefaulttimeout(0.001)

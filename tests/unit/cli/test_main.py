@@ -75,6 +75,8 @@ def test_the_version(project: Path) -> None:
 def test_a_mistake_is_a_sentence_on_stderr_and_2(
     project: Path, words: list[str], says: str, hint: str
 ) -> None:
+    if words == ["status"]:
+        needs_no_runner(project)
     done = run(project, *words)
     assert done.returncode == 2
     assert says in done.stderr
@@ -95,10 +97,15 @@ def test_a_taken_port_leaves_nothing_behind(project: Path) -> None:
     assert not (project / "snapfork").exists()
 
 
+def needs_no_runner(project: Path) -> None:
+    if run(project, "ps", "--json").stdout.strip() != "[]":
+        pytest.skip("another runner of this user is running")
+
+
 def test_nothing_runs_so_ps_says_how_to_start(project: Path) -> None:
+    needs_no_runner(project)
     done = run(project, "ps")
     assert (done.returncode, done.stdout.startswith("No runner of yours")) == (0, True)
-    assert run(project, "ps", "--json").stdout.strip() == "[]"
 
 
 def test_help_imports_no_server(project: Path) -> None:
