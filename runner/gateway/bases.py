@@ -105,6 +105,10 @@ class Base:
     def forget_spawn(self, generation: int) -> None:
         self.channel.send(frames.pack_json({"op": "forget", "generation": generation}))
 
+    def end(self) -> None:
+        """SIGKILL, for one that hangs."""
+        self.process.kill()
+
     def close(self) -> None:
         """Let it go: it exits when its socket closes."""
         self.alive = False

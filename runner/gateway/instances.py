@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.channel import Channel
     from snapfork.runner.gateway.connection import Connection
     from snapfork.runner.gateway.kits import Kit
-    from snapfork.runner.gateway.pool import Pool, Starter
+    from snapfork.runner.gateway.pool import Pool
+    from snapfork.runner.gateway.starter import Starter
 
 STARTING, READY, LEAVING, GONE = "starting", "ready", "leaving", "gone"
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.gateway import connection as states
 from snapfork.runner.gateway import losses
@@ -16,6 +16,7 @@ from snapfork.runner.gateway.connection import Connection
 from snapfork.runner.gateway.deaths import Deaths
 from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance
 from snapfork.runner.gateway.kits import Kits
+from snapfork.runner.gateway.starter import Starter
 from snapfork.runner.gateway.tally import Tally
 from snapfork.runner.http.answers import request_id_for
 from snapfork.runner.policy.death import Verdict
@@ -38,15 +39,6 @@ OOM_SCORE = 800
 """When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
 
-class Starter(Protocol):
-    """A template, or for spawned functions the base: takes START frames."""
-
-    alive: bool
-
-    @property
-    def channel(self) -> Channel: ...
-
-
 class Pool:
     """Instances, queue and counters of one function. `starter` is None while no template is there."""
 
@@ -67,6 +59,7 @@ class Pool:
         self.tally = Tally()
         self.start_failures = 0
         self._not_before_ns = 0
+        self.last_forked_ns = 0
         self._kits = Kits(core.loop)
         self._demanding = False
         self._topping_up = False
@@ -269,6 +262,7 @@ class Pool:
             return
         one.pid = pid
         one.pidfd = pidfd
+        self.last_forked_ns = self.core.clock()
         self.core.watches[one.number] = Watch(self.core.loop, pidfd, lambda: self._dead(one))
         memory.prefer_for_oom_kill(pid, OOM_SCORE)
         if one.cause:

@@ -23,6 +23,7 @@ def sweep(pool: Pool, now: int) -> None:
     alone = pool.limits.concurrency == 1
     for one in list(pool.instances.values()):
         if one.pidfd < 0:
+            _check_start(pool, one, now, timeout)
             continue
         if one.loans:
             _check_time(one, now, timeout, alone)
@@ -34,6 +35,21 @@ def sweep(pool: Pool, now: int) -> None:
         _reclaim(pool, now)
         pool.pump()
         pool.top_up()
+
+
+def _check_start(pool: Pool, one: Instance, now: int, timeout: int) -> None:
+    """End a template that has an order with a request and has forked nothing for as long as that may take."""
+    if not one.loans or one.cause or one.starter is None:
+        return
+    since = max(pool.last_forked_ns, min(conn.lent_ns for conn in one.loans.values()))
+    if now - since > timeout:
+        one.cause = "timeout"
+        for conn in one.loans.values():
+            conn.late = True
+        pool.core.console.warn(
+            f"{pool.name}: the template has not forked for {timeout / 1e9:g} s; it is ended."
+        )
+        one.starter.end()
 
 
 def _refuse_late(pool: Pool, now: int) -> None:

@@ -73,10 +73,14 @@ class Template:
 
     def kill(self) -> None:
         """SIGKILL, for builds that are overtaken or take too long."""
+        self.end()
+        self.retire()
+
+    def end(self) -> None:
+        """SIGKILL, for one that hangs; what its death leads to is as for any other."""
         if self._watch is not None and self._watch.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):  # dead already
                 signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
-        self.retire()
 
     def _message(self, view: memoryview, received: list[int]) -> None:
         if view[0] != frames.JSON:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +58,16 @@ def test_spawned_requests_say_so() -> None:
         answers = [server.get("/") for _ in range(3)]
         assert [answer.start for answer in answers] == ["spawn"] * 3
         assert server.function()["starts"]["spawn"] == 3
+
+
+def test_a_template_that_hangs_costs_a_504_and_is_built_again() -> None:
+    with Serve("wsgi_app:app", "--spares=0", "--max-requests=1", "--timeout=1", app_dir=APPS) as server:
+        assert server.get("/pid").status == 200
+        template = server.function()["template"]["pid"]
+        os.kill(template, signal.SIGSTOP)
+        answer = server.get("/pid")
+        assert answer.status == 504
+        assert "did not answer within 1 s" in answer.text
+        server.wait_for("the template has not forked for 1 s")
+        server.wait_until(lambda one: one["template"]["pid"] not in (None, template))
+        assert server.get("/pid").status == 200
