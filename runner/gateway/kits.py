@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from snapfork.runner.wire import fds, page
 
@@ -18,11 +20,18 @@ class Kit:
     __slots__ = ("control", "log_read", "theirs", "words")
 
     def __init__(self, nslots: int) -> None:
-        self.control, child = fds.pair()
-        page_fd = page.make_page(nslots)
-        self.words = page.map_words(page_fd, nslots)
+        """Raises OSError when descriptors are out."""
+        with ExitStack() as undo:
+            self.control, child = fds.pair()
+            undo.callback(self.control.close)
+            undo.callback(child.close)
+            page_fd = page.make_page(nslots)
+            undo.callback(os.close, page_fd)
+            self.log_read, log_write = os.pipe2(os.O_CLOEXEC)
+            undo.callback(fds.close_all, [self.log_read, log_write])
+            self.words = page.map_words(page_fd, nslots)
+            undo.pop_all()
         self.words[page.W_MAGIC] = page.MAGIC
-        self.log_read, log_write = os.pipe2(os.O_CLOEXEC)
         self.theirs = [child.detach(), page_fd, log_write]
 
     def handed_over(self) -> None:
@@ -38,24 +47,44 @@ class Kit:
 
 
 class Kits:
-    """A few kits in store for one function."""
+    """A few kits in store for one function. `warn` is called when descriptors begin to be too few for one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, warn: Callable[[], None]) -> None:
         self._loop = loop
+        self._warn = warn
+        self._short = False
         self._nslots = 0
         self._store: deque[Kit] = deque()
 
     def take(self, nslots: int) -> Kit:
         """A kit for an instance with `nslots` connection slots; the store is filled up a moment later."""
-        if nslots != self._nslots:
-            self.discard()
-            self._nslots = nslots
+        self._want(nslots)
         self._loop.call_later(REFILL_S, self._refill)
         return self._store.popleft() if self._store else Kit(nslots)
 
-    def _refill(self) -> None:
-        if self._nslots and len(self._store) < AHEAD:
+    def ready(self, nslots: int) -> bool:
+        """Whether `take` will succeed: there are, or were just now, descriptors for a kit."""
+        self._want(nslots)
+        return bool(self._store) or self._make()
+
+    def _want(self, nslots: int) -> None:
+        if nslots != self._nslots:
+            self.discard()
+            self._nslots = nslots
+
+    def _make(self) -> bool:
+        try:
             self._store.append(Kit(self._nslots))
+        except OSError:
+            if not self._short:
+                self._warn()
+            self._short = True
+            return False
+        self._short = False
+        return True
+
+    def _refill(self) -> None:
+        if self._nslots and len(self._store) < AHEAD and self._make():
             self._loop.call_later(REFILL_S, self._refill)
 
     def discard(self) -> None:

@@ -60,7 +60,8 @@ class Pool:
         self.start_failures = 0
         self._not_before_ns = 0
         self.last_forked_ns = 0
-        self._kits = Kits(core.loop)
+        short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
+        self._kits = Kits(core.loop, lambda: core.console.warn(short))
         self._demanding = False
         self._topping_up = False
         self._deaths = Deaths(core.loop, self.tally.deaths, core.instances)
@@ -160,7 +161,9 @@ class Pool:
                 yield one
 
     def _can_start(self) -> bool:
-        return self.starter is not None and self.core.clock() >= self._not_before_ns
+        if self.starter is None or self.core.clock() < self._not_before_ns:
+            return False
+        return self._kits.ready(self.limits.concurrency)
 
     @property
     def total(self) -> int:
@@ -251,7 +254,8 @@ class Pool:
             return
         wanted = Wanted(self.settings["min_instances"], self.settings["spares"], self.limits.maximum)
         for _ in range(starts_needed(Census(self.total, self.spares), wanted)):
-            self.start(self.mode)
+            if self._can_start():
+                self.start(self.mode)
 
     # -- what instances say ----------------------------------------------------------------------------
 

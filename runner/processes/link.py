@@ -117,13 +117,22 @@ class Link:
             if size == 0:
                 self.closed = True
                 return loans
-            if view[0] == frames.LOAN and received:
-                loans.append(self.accept(frames.unpack_loan(view[:size]), received[0]))
-                fds.close_all(received[1:])
-            else:
-                fds.close_all(received)
+            if view[0] == frames.LOAN:
+                frame = frames.unpack_loan(view[:size])
+                if received:
+                    loans.append(self.accept(frame, received.pop(0)))
+                else:
+                    self._refuse(frame)
+            fds.close_all(received)
             if fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) == _NOTHING:
                 return loans  # without the exception that a further read would raise
+
+    def _refuse(self, frame: frames.LoanFrame) -> None:
+        """This process had no descriptor left for the loan's connection: others can serve it."""
+        self.leave()
+        back = frames.ReturnFrame(KEEP, False, 0, frame.id, 0, 0, frame.prefix)
+        self._send(frames.pack_return(back))
+        os.write(2, b"out of file descriptors (are files closed?): this instance leaves\n")
 
     def must_return(self, loan: Loan) -> bool:
         """True when the loan is to be given back before a further request is read from it."""

@@ -48,6 +48,18 @@ async def pid(scope: Scope, receive: Receive, send: Send, query: dict[str, str])
     await _text(send, str(os.getpid()))
 
 
+LEAKED: list[int] = []
+
+
+async def leak(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
+    """Its pid, when it has opened all the files that it may."""
+    try:
+        while True:
+            LEAKED.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        await _text(send, str(os.getpid()))
+
+
 async def echo(scope: Scope, receive: Receive, send: Send, query: dict[str, str]) -> None:
     """The request as JSON: method, paths, headers, body (latin-1), scheme and client."""
     body = b""
@@ -175,6 +187,7 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
     "": hello,
     "pid": pid,
     "echo": echo,
+    "leak": leak,
     "slow": slow,
     "digest": digest,
     "pause": pause,

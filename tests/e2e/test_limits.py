@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -269,3 +270,33 @@ def test_a_trusted_peers_request_id_is_kept(target: str) -> None:
         assert len(set(own)) == 3
     with Serve(target, "--trusted-proxies=10.0.0.1", app_dir=APPS) as server:
         assert server.get("/", given).headers["x-request-id"] != "order-66"
+
+
+def test_an_instance_out_of_descriptors_gives_its_loans_back_and_leaves() -> None:
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    with Serve("asgi_app:app", "--max-instances=2", app_dir=APPS, preexec=few_files) as server:
+        kept = server.client()
+        full = kept.ask("GET", "/leak").text
+        others = [server.get("/pid") for _ in range(3)]
+        assert [one.status for one in others] == [200] * 3
+        assert full not in [one.text for one in others]
+        server.wait_for("out of file descriptors .* this instance leaves")
+        kept.close()
+
+
+def test_a_gateway_out_of_descriptors_lets_requests_wait() -> None:
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    words = ("--spares=0", "--max-instances=4", "--no-access-log")
+    with Serve("wsgi_app:app", *words, app_dir=APPS, preexec=few_files) as server:
+        held = [server.raw() for _ in range(32)]
+        with ThreadPoolExecutor(1) as pool:
+            asked = [pool.submit(server.get, "/pid")]
+            server.wait_for("out of file descriptors")
+            for one in held:
+                one.close()
+            assert [one.result().status for one in asked] == [200]
+        assert server.stop() == 0
