@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping
@@ -53,9 +54,17 @@ class Runner(Server):
         )
 
     def status(self) -> dict[str, Any]:
-        """GET /status."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/status", timeout=STATE_S) as answer:
-            return dict(json.load(answer))
+        """GET /status, as soon as the control API is there: it may come up after the first answer."""
+        deadline = time.monotonic() + STATE_S
+        while True:
+            try:
+                address = f"http://127.0.0.1:{self.control}/status"
+                with urllib.request.urlopen(address, timeout=STATE_S) as answer:
+                    return dict(json.load(answer))
+            except (urllib.error.URLError, ConnectionError) as error:
+                if time.monotonic() > deadline:
+                    raise UserError(f"the control API does not answer: {error}.", self.tail()) from None
+                time.sleep(0.01)
 
     def function(self) -> dict[str, Any]:
         """The status of the one function."""
