@@ -276,7 +276,7 @@ def test_an_instance_out_of_descriptors_gives_its_loans_back_and_leaves() -> Non
     def few_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    with Serve("asgi_app:app", "--max-instances=2", app_dir=APPS, preexec=few_files) as server:
+    with Serve("asgi_app:app", "--max-instances=1", "--spares=0", app_dir=APPS, preexec=few_files) as server:
         kept = server.client()
         full = kept.ask("GET", "/leak").text
         others = [server.get("/pid") for _ in range(3)]
