@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.http.answers import error_response
 from snapfork.runner.processes.asgi_response import REQUEST_ID, UNBOUNDED, render_head
+from snapfork.runner.processes.life import end_users_fork
 from snapfork.runner.processes.link import END, START_NAMES, WARM
 from snapfork.runner.processes.serving import current_request_id
 
@@ -58,6 +59,7 @@ class Exchange:
         "_size",
         "_start_kind",
         "_unanswered",
+        "asked_ns",
         "body_unasked",
         "cancelled",
         "complete",
@@ -89,6 +91,7 @@ class Exchange:
         self.scope = scope
         self.request_id = request_id
         self.started_ns = time.monotonic_ns()
+        self.asked_ns = self.started_ns if loan.requests else loan.t0_ns
         self.ended_ns = 0
         self.first_byte_ns = 0
         self.status = 0
@@ -185,6 +188,7 @@ class Exchange:
         try:
             result = await self.host.app(self.scope, self.receive, self.send)
         except BaseException as error:  # SystemExit of a view must not end the other requests either
+            end_users_fork(error)
             await self._failed(error)
         else:
             if not self.complete or result is not None:
@@ -258,6 +262,7 @@ class Exchange:
 
     async def send(self, message: Any) -> None:
         """ASGI send."""
+        end_users_fork()
         if self.wire.full:
             await self.wire.drain()
         if self.disconnected:

@@ -36,9 +36,11 @@ GRACE_NS = 1_000_000_000
 
 
 class Open(Protocol):
-    """A request (or WebSocket) between its start and the return of the app's call."""
+    """A request (or WebSocket) between its start and the return of the app's call; `asked_ns`: when its head
+    was complete, here or in the gateway."""
 
     slot: int
+    asked_ns: int
     started_ns: int
     task: asyncio.Task[None] | None
 
@@ -229,8 +231,8 @@ class Host:
 
     def _expire(self, now: int) -> None:
         for entry in list(self.waiting):
-            if now - entry.started_ns < self.timeout_ns:
-                break
+            if now - entry.asked_ns < self.timeout_ns:
+                continue
             if len(self.open) == 1:
                 self.link.leave()
             self.cancelled[entry] = now

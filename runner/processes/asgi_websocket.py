@@ -53,6 +53,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.request_id = request_id
         self.slot = conn.loan.slot
         self.started_ns = time.monotonic_ns()
+        self.asked_ns = self.started_ns if conn.loan.requests else conn.loan.t0_ns
         self.status = 0
         self.shake_ns = 0
         self.logger = cast(Any, _Complaints())

@@ -115,6 +115,7 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
 
     try:
         link = _connect(start, received)
+        life.arm_leavers(order["setup"]["life"])
         life.expose_children()
         for name, value in order["setup"]["threads"].items():
             os.environ.pop(name, None)

@@ -5,21 +5,26 @@ may ask the kernel for SIGKILL, to itself or to its process group, when the pipe
 happens when the gateway dies. Unlike PR_SET_PDEATHSIG this does not depend on who the parent is.
 
 A base template asks for its whole group: templates, instances and what they start belong to it, and no start
-has to spend anything on it. A template whose app has left the group arms each of its instances.
+has to spend anything on it. A process whose app leaves the group arms itself first; a template that has left
+it arms each of its instances.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import functools
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 _armed = -1
 _group = 0
 _exposing = False
+_is_users = False
 _mask: set[int] = set()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -42,6 +47,46 @@ def arm_group(read_fd: int) -> None:
 def is_armed_by_group() -> bool:
     """Whether this process dies with the gateway because it is still in the group of its base template."""
     return os.getpgrp() == _group
+
+
+def arm_leavers(read_fd: int) -> None:
+    """This process, and our forks of it, from now on arm themselves when user code leaves the group.
+
+    C code that calls setsid() by itself goes unnoticed.
+    """
+
+    def guarded(leave: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(leave)
+        def armed(*args: int) -> Any:
+            if not _is_users:
+                with contextlib.suppress(OSError):  # user code may have closed every descriptor
+                    arm(read_fd)
+            return leave(*args)
+
+        return armed
+
+    for name in ("setsid", "setpgid", "setpgrp"):
+        setattr(os, name, guarded(getattr(os, name)))
+
+
+def end_users_fork(error: BaseException | None = None) -> None:
+    """End this process if user code has forked it: it has come back into the code that serves clients.
+
+    `error` is what it came back with, if anything.
+    """
+    if not _is_users:
+        return
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    else:
+        status = 1
+        sys.stderr.write(
+            "a process that the app has forked came back into the server and is ended; "
+            "it should end itself with os._exit()\n"
+        )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status & 0xFF)
 
 
 def _arm(read_fd: int, owner: int) -> None:
@@ -87,7 +132,7 @@ def expose_children() -> None:
     _exposing = True
 
 
-@contextmanager
+@contextlib.contextmanager
 def shielded_children() -> Iterator[None]:
     """The children forked in here are our own."""
     global _exposing
@@ -111,7 +156,9 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
+    global _is_users
     if _exposing:
+        _is_users = True
         for number in _SIGNALS:
             if signal.getsignal(number) is _ignore:
                 usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL

@@ -27,6 +27,7 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     """Become a template; `received` holds its control socket and the pipe for its output."""
     control = socket.socket(fileno=received[0])
     stdio.install(received[1])
+    life.arm_leavers(order["setup"]["life"])
     life.expose_children()
     memory.prefer_for_oom_kill("self", OOM_SCORE)
     builder = Builder(order, control)
@@ -235,6 +236,7 @@ class Builder:
             "target": prepared.loaded.target,
             "mode": mode,
             "lifespan": prepared.lifespan,
+            "user_code_at_start": prepared.lifespan == "instance" or bool(prepared.after_fork),
             "findings": findings,
             "warmup": self.warmups,
             "rss": memory.rss_bytes(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from snapfork.runner.http.answers import error_response
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.processes import serving
+from snapfork.runner.processes.life import end_users_fork
 from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, START_NAMES, WARM, Link, Loan, PrivateLink
 from snapfork.runner.processes.wsgi_body import CONTINUE, BodyRefused, RawBody, open_body
 from snapfork.runner.processes.wsgi_environ import base_environ, make_environ
@@ -54,6 +55,7 @@ class Conversation:
         "_turn_ends",
         "abandoned",
         "answering",
+        "asked_ns",
         "begun",
         "client",
         "head",
@@ -78,6 +80,7 @@ class Conversation:
         self.answering = False
         self.begun = False
         self.started_ns = 0
+        self.asked_ns = 0
         self.request_id = "-"
         self._host = host
         self._bases: dict[str, dict[str, Any]] = {}
@@ -194,6 +197,7 @@ class Conversation:
     def _start(self, head: Head) -> None:
         self.head = head
         self.started_ns = time.monotonic_ns()
+        self.asked_ns = self.started_ns if self.loan.requests else self.loan.t0_ns
         if not self._turn_ends:
             self._turn_ends = self.started_ns + TURN_NS
         self.begun = False
@@ -281,6 +285,7 @@ class Conversation:
             self.page.cut()
             return False
         except BaseException as error:  # whatever the app raises is its client's 500, SystemExit included
+            end_users_fork(error)
             if self._private and not isinstance(error, Exception | SystemExit | KeyboardInterrupt):
                 raise  # the template's own alarm
             return self._failed(response)

@@ -89,14 +89,14 @@ class Shared(Conversation):
             return not self.abandoned
 
     def waiting_since(self) -> int:
-        """When the request began that has no first byte yet (nanoseconds); 0 when there is none."""
-        return self.started_ns if self.answering and not self.begun else 0
+        """When the request was complete that has no first byte yet (nanoseconds); 0 when there is none."""
+        return self.asked_ns if self.answering and not self.begun else 0
 
-    def abandon(self, began_before_ns: int) -> bool:
-        """Answer 504 in place of an app that has sent nothing since `began_before_ns` or longer; False when
-        there is no such request any more."""
+    def abandon(self, asked_before_ns: int) -> bool:
+        """Answer 504 in place of an app that has sent nothing to who asked at `asked_before_ns` or earlier;
+        False when there is no such request any more."""
         with self._lock:
-            if self.begun or self.abandoned or not self.answering or self.started_ns > began_before_ns:
+            if self.begun or self.abandoned or not self.answering or self.asked_ns > asked_before_ns:
                 return False
             self.abandoned = True
         self.link.leave()
@@ -236,8 +236,8 @@ class Crew:
         self.link.page.heartbeat(now)
         self.link.page.waiting_since(oldest)
 
-    def _end_late(self, conversation: Shared, began_before_ns: int) -> None:
-        if conversation.abandon(began_before_ns):
+    def _end_late(self, conversation: Shared, asked_before_ns: int) -> None:
+        if conversation.abandon(asked_before_ns):
             self._open.discard(conversation)
             sys.stderr.write(
                 f"Request {conversation.request_id} passed its timeout; its thread is abandoned "

@@ -7,6 +7,7 @@ import os
 import select
 import socket
 
+from snapfork.runner.processes.life import end_users_fork
 from snapfork.runner.processes.link import Link, Loan
 from snapfork.runner.wire.fds import NOSIGNAL
 
@@ -84,6 +85,7 @@ class Wire:
 
     def send(self, pieces: list[bytes]) -> None:
         """Send all of `pieces`. Raises ClientGone, or Cut when the drain deadline passes meanwhile."""
+        end_users_fork()
         if len(pieces) > 1:
             total = sum(map(len, pieces))
             if total > JOIN_BELOW:

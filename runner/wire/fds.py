@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import array
+import fcntl
 import mmap
 import os
 import socket
@@ -15,6 +16,7 @@ DONTWAIT = int(socket.MSG_DONTWAIT)
 NOSIGNAL = int(socket.MSG_NOSIGNAL)
 PEEK = int(socket.MSG_PEEK)
 _CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
+_STDERR = 2
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * 4)
 
 
@@ -52,8 +54,17 @@ def receive(sock: socket.socket, buffer: bytearray | mmap.mmap, flags: int = 0) 
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             received = array.array("i")
             received.frombytes(data[: len(data) - len(data) % 4])
-            fds.extend(received)
+            fds.extend(map(_above_stdio, received))
     return size, fds
+
+
+def _above_stdio(fd: int) -> int:
+    # Whoever has closed standard output would get a client's connection in its place, and print into it.
+    if fd > _STDERR:
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    os.close(fd)
+    return moved
 
 
 def close_all(fds: list[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from typing import Any
 
 import pytest
@@ -77,6 +78,13 @@ def test_overdue_request_gets_504_and_its_neighbours_go_on() -> None:
         assert fine.response()[2] == b"hello"
         lender.wait_word(page.W_BUSY, 1)
         assert lender.word(page.W_STATUS + 4) == 1
+
+
+def test_the_timeout_began_in_the_gateway() -> None:
+    with Lender(menu, timeout=60) as lender:
+        asked = time.monotonic_ns() - 61 * 10**9
+        assert lender.lend(get("/forever"), t0_ns=asked).response()[0] == 504
+        lender.wait_bye()
 
 
 def test_lone_overdue_request_takes_its_instance_with_it() -> None:

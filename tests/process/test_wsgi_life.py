@@ -425,6 +425,13 @@ def test_a_late_request_is_answered_and_its_instance_replaced() -> None:
         assert '" 504 ' in gateway.log() and "passed its timeout" in gateway.errors()
 
 
+def test_the_timeout_began_in_the_gateway() -> None:
+    with WsgiGateway(menu, concurrency=2, timeout=60) as gateway:
+        asked = time.monotonic_ns() - 61 * 10**9
+        assert gateway.lend(path_gate(b"late"), t0_ns=asked).response()[0] == 504
+        gateway.wait_bye()
+
+
 def test_a_process_with_a_late_thread_leaves_without_it() -> None:
     with WsgiGateway(menu, concurrency=2, timeout=0.2) as gateway:
         assert gateway.lend(path_gate(b"late")).response()[0] == 504
