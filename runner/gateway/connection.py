@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -42,7 +43,6 @@ class Connection:
         "instance",
         "is_tcp",
         "late",
-        "lent_ns",
         "lingered",
         "loan_id",
         "out",
@@ -80,7 +80,6 @@ class Connection:
         self.writing = False
         self.loan_id = 0
         self.slot = 0
-        self.lent_ns = 0
         self.late = False
         self.function = "-"
         self.instance: Instance | None = None
@@ -122,6 +121,15 @@ class Connection:
         except OSError:
             return -1, -1
         return received - self.unread(), acked + unsent
+
+    def is_broken(self) -> bool:
+        """True when nobody will read an answer: it was reset, or (Unix socket) closed by its client.
+
+        A TCP client that closes in good order looks like one that only half-closed and waits.
+        """
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return bool(poll.poll(0))
 
     def only_eof(self) -> bool:
         """True when the client has ended its side and nothing waits before that."""

@@ -35,6 +35,9 @@ class Door(Protocol):
     def end(self, conn: Connection, clean: bool = False) -> None:
         """End a connection without a word."""
 
+    def close(self, conn: Connection) -> None:
+        """Forget a connection whose client has gone."""
+
 
 @dataclass
 class Core:

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from snapfork.runner.gateway import connection as states
 from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection
 from snapfork.runner.gateway.core import Core
-from snapfork.runner.gateway.pool import MAX_RETRIES, Pool
+from snapfork.runner.gateway.losses import MAX_RETRIES
+from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.http.answers import error_response, request_id_for
 from snapfork.runner.http.head import BadHead, find_end, parse_head
 from snapfork.runner.http.routes import Routes

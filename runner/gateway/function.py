@@ -135,7 +135,12 @@ class Function:
         is_new = template.generation != self.pool.generation
         if is_new:
             self.version += 1
-        self.pool.configure(report["settings"], report["interface"], self._asked_maximum(report))
+        self.pool.configure(
+            report["settings"],
+            report["interface"],
+            self._asked_maximum(report),
+            rides=mode == FORK and not report["user_code_at_start"],
+        )
         if mode == SPAWN:
             if self.base is None:
                 raise AssertionError("a template has a base")

@@ -7,6 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from snapfork.runner.gateway import connection as states
 from snapfork.runner.wire import frames, page
 from snapfork.runner.wire.page import (
     S_LOAN,
@@ -107,6 +108,30 @@ class Instance:
         """Requests in progress, background work included, or lent and not yet begun."""
         words = self.words
         return max(0, words[W_BUSY]) + max(0, self.lent_requests - words[W_LOANS])
+
+    def take(self, conn: Connection, loan_id: int, kind: int, sticky: bool) -> bytes:
+        """Note that `conn` is lent to this instance from now on; the loan's frame."""
+        conn.state = states.LENT
+        conn.loan_id = loan_id
+        conn.slot = self.free_slots.pop()
+        conn.instance = self
+        conn.patience_ns = 0
+        if conn.is_tcp:
+            conn.base_consumed, conn.base_written = conn.counters()
+        self.loans[loan_id] = conn
+        self.lent_requests += 1
+        self.fresh = False
+        buffer = bytes(conn.buffer)
+        return frames.pack_loan(
+            frames.LoanFrame(kind, sticky, conn.slot, conn.seq, loan_id, conn.t0_ns, conn.addresses, buffer)
+        )
+
+    def kind_for(self, arrived_ns: int) -> int:
+        """The start kind of a request that has come at `arrived_ns` and is to be lent to this instance."""
+        if not self.fresh:
+            return frames.WARM
+        # One that was there before the instance was ready has waited for its start.
+        return self.start if 0 < arrived_ns < self.ready_ns else frames.SPARE
 
     @property
     def requests(self) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from snapfork.runner.gateway.connection import Connection
 from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.http.answers import request_id_for
 from snapfork.runner.policy.death import Evidence, Verdict, judge, judge_flags
 from snapfork.runner.wire.page import (
     S_CONSUMED,
@@ -13,6 +16,38 @@ from snapfork.runner.wire.page import (
     SLOT,
     W_SLOTS,
 )
+
+if TYPE_CHECKING:
+    from snapfork.runner.gateway.pool import Pool
+
+MAX_RETRIES = 3
+"""How often a request that no instance has begun is given to another one."""
+
+
+def settle(pool: Pool, one: Instance, conn: Connection) -> None:
+    """Give the client of a dead instance what it is owed."""
+    found, request = verdict(one, conn, flags_lead=pool.interface == "wsgi")
+    conn.instance = None
+    if found is Verdict.RELEND and one.cause == "timeout" and conn.late:
+        found = Verdict.ANSWER
+    if found is Verdict.RELEND:
+        conn.retries += 1
+        if conn.retries <= MAX_RETRIES:
+            pool.submit(conn)
+            return
+        found = Verdict.ANSWER
+    if found is Verdict.ADOPT:
+        conn.seq += request
+        conn.buffer = b""
+        pool.door.adopt(conn)
+    elif found is Verdict.END:
+        pool.door.end(conn)
+    else:
+        status, why = blame(one, conn, pool.name, pool.settings["timeout"])
+        if request > 1:
+            conn.head = None  # it was the head of an earlier request of this loan
+        seq = conn.seq + max(0, request - 1)
+        pool.fail(conn, status, why, request_id_for(pool.core.boot_id, conn.loan_id, seq))
 
 
 def verdict(one: Instance, conn: Connection, *, flags_lead: bool) -> tuple[Verdict, int]:

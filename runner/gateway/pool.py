@@ -18,13 +18,11 @@ from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, In
 from snapfork.runner.gateway.kits import Kits
 from snapfork.runner.gateway.starter import Starter
 from snapfork.runner.gateway.tally import Tally
-from snapfork.runner.http.answers import request_id_for
-from snapfork.runner.policy.death import Verdict
-from snapfork.runner.policy.elastic import Census, Wanted, backoff_s, starts_needed
-from snapfork.runner.policy.placement import Limits, Move, place
+from snapfork.runner.policy.elastic import Census, StartFailures, Wanted, starts_needed
+from snapfork.runner.policy.placement import Limits, Move, place, starts_for_waiting
 from snapfork.runner.processes import memory
 from snapfork.runner.wire import fds, frames
-from snapfork.runner.wire.frames import FORK, SPARE, START_NAMES, WARM
+from snapfork.runner.wire.frames import FORK, START_NAMES, WARM
 from snapfork.runner.wire.page import W_LEAVING
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ SPARE_DELAY_S = 0.02
 """Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
 PATIENCE_NS = 3_000_000
 """How long a request waits for an idle connection's instance to come back before one more is forked."""
-MAX_RETRIES = 3
 OOM_SCORE = 800
 """When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
@@ -50,6 +47,7 @@ class Pool:
         self.settings: dict[str, Any] = {}
         self.interface = ""
         self.mode = FORK
+        self.rides = True
         self.generation = 0
         self.starter: Starter | None = None
         self.limits = Limits(1, 1, core.cores)
@@ -57,8 +55,7 @@ class Pool:
         self.idle: dict[int, Instance] = {}
         self.queue: deque[Connection] = deque()
         self.tally = Tally()
-        self.start_failures = 0
-        self._not_before_ns = 0
+        self._failures = StartFailures()
         self.last_forked_ns = 0
         short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
         self._kits = Kits(core.loop, lambda: core.console.warn(short))
@@ -70,10 +67,15 @@ class Pool:
 
     # -- configuration -------------------------------------------------------------------------------
 
-    def configure(self, settings: dict[str, Any], interface: str, maximum: int) -> None:
-        """Take the settings that a template resolved."""
+    def configure(self, settings: dict[str, Any], interface: str, maximum: int, rides: bool) -> None:
+        """Take the settings that a template resolved.
+
+        `rides`: a start runs nothing of the user's, so a request may go along with its order. Otherwise
+        requests wait for whichever instance is ready first.
+        """
         self.settings = settings
         self.interface = interface
+        self.rides = rides
         self.limits = Limits(settings["concurrency"], maximum, self.core.cores)
         self._kits.discard()
 
@@ -83,7 +85,7 @@ class Pool:
         self.mode = mode
         if generation != self.generation:
             self.generation = generation
-            self.start_failures = 0
+            self._failures.over()
             for one in list(self.instances.values()):
                 if one.generation != generation:
                     self.dismiss(one)
@@ -102,17 +104,20 @@ class Pool:
         conn.queued_ns = self.core.clock()
         self.queue.append(conn)
         self._set_demand(True)
+        self._start_for_waiting()
 
     def refuse(self, conn: Connection, why: str) -> None:
         """429: try again later."""
-        self.tally.errors[429] += 1
-        self.door.answer(conn, 429, f"{why}; try again later")
+        self.fail(conn, 429, f"{why}; try again later")
 
     def pump(self) -> None:
         """Serve waiting requests while there is room."""
         while self.queue:
             conn = self.queue[0]
-            if not self._serve(conn):
+            if conn.is_broken():
+                self.door.close(conn)
+            elif not self._serve(conn):
+                self._start_for_waiting()
                 return
             self.queue.popleft()
             self.tally.queue_waits.observe(self.core.clock() - conn.queued_ns)
@@ -128,9 +133,12 @@ class Pool:
         total = self.total
         if concurrency == 1 and total < self.limits.maximum and self._await_lingering(conn):
             return False
-        choice = place(self._candidates(concurrency), total, self.limits, self._can_start())
+        may_fork = self.rides and self._can_start(asked=True)
+        choice = place(self._candidates(concurrency), total, self.limits, may_fork)
         if isinstance(choice, Instance):
-            self._lend(choice, conn, SPARE if choice.fresh else WARM)
+            if choice.running and not self.rides and total < min(self.limits.cores, self.limits.maximum):
+                self._start_one()  # it does not wait for it, but the next will find it
+            self._lend(choice, conn, choice.kind_for(conn.t0_ns))
         elif choice is Move.FORK:
             self.start(self.mode, conn)
         else:
@@ -157,48 +165,42 @@ class Pool:
 
     def _candidates(self, concurrency: int) -> Iterator[Instance]:
         for one in self.instances.values():
-            if one.state in (READY, STARTING) and one.lent < concurrency and not one.words[W_LEAVING]:
+            comes = one.state == READY or (self.rides and one.state == STARTING)
+            if comes and one.lent < concurrency and not one.words[W_LEAVING]:
                 yield one
 
-    def _can_start(self) -> bool:
-        if self.starter is None or self.core.clock() < self._not_before_ns:
+    def _can_start(self, *, asked: bool) -> bool:
+        if self.starter is None or not self._failures.may_start(self.core.clock(), asked=asked):
             return False
         return self._kits.ready(self.limits.concurrency)
+
+    def _start_for_waiting(self) -> None:
+        """Where requests do not ride along: order instances for those that wait."""
+        if self.rides:
+            return
+        working, starting = self._count(READY), self._count(STARTING)
+        for _ in range(starts_for_waiting(len(self.queue), working, starting, self.limits)):
+            self._start_one()
+
+    def _start_one(self) -> None:
+        if self._can_start(asked=True):
+            self.start(self.mode)
+
+    def _count(self, *wanted: str) -> int:
+        return sum(1 for one in self.instances.values() if one.state in wanted)
 
     @property
     def total(self) -> int:
         """Instances that start or live and are not on their way out."""
-        return sum(1 for one in self.instances.values() if one.state in (READY, STARTING))
+        return self._count(READY, STARTING)
 
     @property
     def spares(self) -> int:
         return sum(1 for one in self.instances.values() if one.fresh and one.state in (READY, STARTING))
 
     def _loan(self, one: Instance, conn: Connection, kind: int) -> bytes:
-        core = self.core
-        conn.state = states.LENT
-        conn.loan_id = next(core.loan_ids)
-        conn.slot = one.free_slots.pop()
-        conn.instance = one
-        conn.lent_ns = core.clock()
-        conn.patience_ns = 0
-        if conn.is_tcp:
-            conn.base_consumed, conn.base_written = conn.counters()
-        one.loans[conn.loan_id] = conn
-        one.lent_requests += 1
-        one.fresh = False
         self.tally.starts[START_NAMES[kind]] += 1
-        frame = frames.LoanFrame(
-            kind,
-            self.sticky,
-            conn.slot,
-            conn.seq,
-            conn.loan_id,
-            conn.t0_ns,
-            conn.addresses,
-            bytes(conn.buffer),
-        )
-        return frames.pack_loan(frame)
+        return one.take(conn, next(self.core.loan_ids), kind, self.sticky)
 
     def _lend(self, one: Instance, conn: Connection, kind: int) -> None:
         if one.channel is None:
@@ -250,11 +252,11 @@ class Pool:
     def top_up(self) -> None:
         """Start spares and provisioned instances that are missing."""
         self._topping_up = False
-        if self.core.stopping or not self._can_start() or not self.settings:
+        if self.core.stopping or not self.settings or not self._can_start(asked=False):
             return
         wanted = Wanted(self.settings["min_instances"], self.settings["spares"], self.limits.maximum)
         for _ in range(starts_needed(Census(self.total, self.spares), wanted)):
-            if self._can_start():
+            if self._can_start(asked=False):
                 self.start(self.mode)
 
     # -- what instances say ----------------------------------------------------------------------------
@@ -295,7 +297,7 @@ class Pool:
             self.tally.started(START_NAMES[one.start], now - one.born_ns)
         if one.state == STARTING:
             one.state = READY
-            self.start_failures = 0
+            self._failures.over()
             self.pump()
 
     def _adopt_process(self, one: Instance) -> None:
@@ -372,7 +374,7 @@ class Pool:
             watch.close()
             one.pidfd = -1
         for conn in loans:
-            self._survive(one, conn)
+            losses.settle(self, one, conn)
         if one.trial:
             del self.core.instances[one.number]
             one.close()
@@ -391,42 +393,22 @@ class Pool:
         self._deaths.reported(one, frame.status)
 
     def _start_failed(self, one: Instance) -> None:
-        self.start_failures += 1
-        if self.start_failures == 1:
-            return  # one can be an accident: the next start is not delayed
-        delay = backoff_s(self.start_failures - 1)
-        self._not_before_ns = self.core.clock() + int(delay * 1e9)
-        if self.start_failures in (2, 5, 10) and not self.core.stopping:
+        delay = self._failures.note(self.core.clock())
+        count = self._failures.count
+        if count in (2, 5, 10) and not self.core.stopping:
             self.core.console.warn(
-                f"{self.name}: {self.start_failures} instances in a row died before they were ready "
+                f"{self.name}: {count} instances in a row died before they were ready "
                 f"({one.cause or 'see their output above'}); trying again in {delay:g} s."
             )
+        if count > losses.MAX_RETRIES and not self._count(READY):
+            why = f"the instances of function {self.name!r} die at their start"
+            while self.queue and not self.rides:
+                self.fail(self.queue.popleft(), 502, why)
 
-    def _survive(self, one: Instance, conn: Connection) -> None:
-        """Decide what the client of a dead instance is owed."""
-        verdict, request = losses.verdict(one, conn, flags_lead=self.interface == "wsgi")
-        conn.instance = None
-        if verdict is Verdict.RELEND and one.cause == "timeout" and conn.late:
-            verdict = Verdict.ANSWER
-        if verdict is Verdict.RELEND:
-            conn.retries += 1
-            if conn.retries <= MAX_RETRIES:
-                self.submit(conn)
-                return
-            verdict = Verdict.ANSWER
-        if verdict is Verdict.ADOPT:
-            conn.seq += request
-            conn.buffer = b""
-            self.door.adopt(conn)
-        elif verdict is Verdict.END:
-            self.door.end(conn)
-        else:
-            status, why = losses.blame(one, conn, self.name, self.settings["timeout"])
-            if request > 1:
-                conn.head = None  # it was the head of an earlier request of this loan
-            self.tally.errors[status] += 1
-            seq = conn.seq + max(0, request - 1)
-            self.door.answer(conn, status, why, request_id_for(self.core.boot_id, conn.loan_id, seq))
+    def fail(self, conn: Connection, status: int, why: str, request_id: str = "") -> None:
+        """Answer in the app's place, and count it."""
+        self.tally.errors[status] += 1
+        self.door.answer(conn, status, why, request_id)
 
     # -- demand ----------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapfork.runner.gateway.instances import LEAVING, READY, Instance
+from snapfork.runner.gateway.instances import LEAVING, READY, STARTING, Instance
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.policy.elastic import Wanted, idle_leavers, surplus_spares
 from snapfork.runner.processes.memory import rss_bytes
@@ -10,6 +10,8 @@ from snapfork.runner.wire.page import RUNNING, W_HEARTBEAT, W_WAITING
 
 STALE_NS = 5 * 10**9
 """An event loop that has not turned for so long is blocked: its instance is killed."""
+START_TIMEOUTS = 4
+"""An instance that no request is tied to may take this many timeouts to start: 4 minutes by default."""
 KILL_AFTER_NS = 5 * 10**9
 """How long after the drain deadline an instance that was told to go is killed."""
 
@@ -18,13 +20,15 @@ def sweep(pool: Pool, now: int) -> None:
     """One turn, every tenth of a second; `now` is the gateway's clock in nanoseconds."""
     if not pool.settings:
         return
-    _refuse_late(pool, now)
     timeout = int(pool.settings["timeout"] * 1e9)
+    _refuse_late(pool, now, timeout)
     alone = pool.limits.concurrency == 1
     for one in list(pool.instances.values()):
         if one.pidfd < 0:
-            _check_start(pool, one, now, timeout)
+            _check_fork(pool, one, now, timeout)
             continue
+        if one.state == STARTING and not one.loans and now - one.born_ns > START_TIMEOUTS * timeout:
+            one.kill("start timeout")
         if one.loans:
             _check_time(one, now, timeout, alone)
         if pool.settings["memory"]:
@@ -37,12 +41,11 @@ def sweep(pool: Pool, now: int) -> None:
         pool.top_up()
 
 
-def _check_start(pool: Pool, one: Instance, now: int, timeout: int) -> None:
-    """End a template that has an order with a request and has forked nothing for as long as that may take."""
-    if not one.loans or one.cause or one.starter is None:
+def _check_fork(pool: Pool, one: Instance, now: int, timeout: int) -> None:
+    """End a template that has an order and has forked nothing for as long as a request may take."""
+    if one.cause or one.starter is None:
         return
-    since = max(pool.last_forked_ns, min(conn.lent_ns for conn in one.loans.values()))
-    if now - since > timeout:
+    if now - max(pool.last_forked_ns, one.born_ns) > timeout:
         one.cause = "timeout"
         for conn in one.loans.values():
             conn.late = True
@@ -52,11 +55,21 @@ def _check_start(pool: Pool, one: Instance, now: int, timeout: int) -> None:
         one.starter.end()
 
 
-def _refuse_late(pool: Pool, now: int) -> None:
+def _refuse_late(pool: Pool, now: int, timeout: int) -> None:
+    """End the wait of queued requests: 504 past `timeout`, 429 past the queue's time.
+
+    The latter leaves those alone for which instances are starting.
+    """
     limit = int(pool.settings["queue_timeout"] * 1e9)
-    while pool.queue and now - pool.queue[0].queued_ns > limit:
-        conn = pool.queue.popleft()
-        pool.refuse(conn, f"no instance of function {pool.name!r} was free for {limit / 1e9:g} s")
+    starting = sum(1 for one in pool.instances.values() if one.state == STARTING)
+    served_soon = starting * pool.limits.concurrency
+    for place, conn in enumerate(list(pool.queue)):
+        if now - conn.t0_ns > timeout:
+            pool.queue.remove(conn)
+            pool.fail(conn, 504, f"function {pool.name!r} did not answer within {timeout / 1e9:g} s")
+        elif place >= served_soon and now - conn.queued_ns > limit:
+            pool.queue.remove(conn)
+            pool.refuse(conn, f"no instance of function {pool.name!r} was free for {limit / 1e9:g} s")
 
 
 def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
@@ -65,10 +78,11 @@ def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
     for conn in one.loans.values():
         loan, state, requests, since = one.slot(conn.slot)
         if loan == conn.loan_id and requests:
+            since = conn.t0_ns if requests == 1 else since
             conn.late = state == RUNNING and now - since > timeout
             late = late or (conn.late and alone)
         else:
-            conn.late = now - conn.lent_ns > timeout + grace
+            conn.late = now - conn.t0_ns > timeout + grace
             late = late or conn.late
     waiting, beat = one.words[W_WAITING], one.words[W_HEARTBEAT]
     if not alone and waiting and now - waiting > timeout and now - beat > STALE_NS:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+ASKED_RETRY_S = 1.0
+"""How long a waiting request is kept from a further try at most, so that a cured cause is noticed soon."""
+
 
 class Census(NamedTuple):
     """Instances of one function's current generation; `total` includes the starting ones."""
@@ -56,3 +59,31 @@ def backoff_s(failures: int) -> float:
     """Seconds to wait before the next attempt after `failures` in a row: 0.5 doubling to 30."""
     doublings = min(max(0, failures - 1), 6)  # more would be 30 all the same, and some day no float
     return min(30.0, 0.5 * 2.0**doublings)
+
+
+class StartFailures:
+    """Starts that failed in a row, and when the next may be tried. Times are nanoseconds of one clock."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._ahead_ns = 0
+        self._asked_ns = 0
+
+    def note(self, now_ns: int) -> float:
+        """One more has failed; the seconds until instances are started ahead again.
+
+        The first can be an accident and delays nothing. A request that waits does not wait that long.
+        """
+        self.count += 1
+        delay = backoff_s(self.count - 1) if self.count > 1 else 0.0
+        self._ahead_ns = now_ns + int(delay * 1e9)
+        self._asked_ns = now_ns + int(min(delay, ASKED_RETRY_S) * 1e9)
+        return delay
+
+    def over(self) -> None:
+        """A start succeeded, or is of other code."""
+        self.count = self._ahead_ns = self._asked_ns = 0
+
+    def may_start(self, now_ns: int, *, asked: bool) -> bool:
+        """Whether one may be tried now; `asked`: for a request that waits."""
+        return now_ns >= (self._asked_ns if asked else self._ahead_ns)

@@ -70,3 +70,13 @@ def place(candidates: Iterable[C], total: int, limits: Limits, can_start: bool) 
     if partial is not None:
         return partial
     return Move.WAIT
+
+
+def starts_for_waiting(waiting: int, working: int, starting: int, limits: Limits) -> int:
+    """How many instances to start for `waiting` requests that no instance has room for.
+
+    `working` instances are full, `starting` ones will each take some. As in `place`, requests spread over
+    the cores before they fill instances to `concurrency`.
+    """
+    wanted = min(waiting, max(limits.cores - working, -(-waiting // limits.concurrency)))
+    return max(0, min(wanted - starting, limits.maximum - working - starting))

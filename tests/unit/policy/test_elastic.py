@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from snapfork.runner.policy.elastic import (
     Census,
+    StartFailures,
     Wanted,
     backoff_s,
     effective_maximum,
@@ -73,3 +74,19 @@ def test_the_maximum_fits_half_of_the_free_memory(asked: int, private: int, free
 @given(st.integers(0, 2000))
 def test_the_back_off_grows_to_its_limit(failures: int) -> None:
     assert 0.5 <= backoff_s(failures) <= backoff_s(failures + 1) <= 30.0
+
+
+@given(st.integers(1, 20), st.integers(0, 10**12))
+def test_waiting_requests_are_kept_from_a_try_for_a_second_at_most(failures: int, now: int) -> None:
+    record = StartFailures()
+    delays = [record.note(now) for _ in range(failures)]
+    assert delays == [0.0, *(backoff_s(count) for count in range(1, failures))]
+    longest = int(delays[-1] * 1e9)
+    assert record.may_start(now + longest, asked=False)
+    assert record.may_start(now + min(longest, 10**9), asked=True)
+    if failures > 1:
+        assert not record.may_start(now + longest - 1, asked=False)
+        assert not record.may_start(now, asked=True)
+    record.over()
+    assert record.may_start(now, asked=False)
+    assert record.note(now) == 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
-from snapfork.runner.policy.placement import Limits, Move, place
+from snapfork.runner.policy.placement import Limits, Move, place, starts_for_waiting
 
 
 @dataclass(frozen=True)
@@ -93,3 +93,13 @@ def test_a_burst_spreads_over_the_cores_then_fills_then_waits(limits: Limits, bu
     assert waiting == max(0, burst - places)
     assert len(pool) <= limits.maximum
     assert all(one.running <= limits.concurrency for one in pool)
+
+
+@given(st.integers(0, 60), st.integers(0, 8), st.integers(0, 8), LIMITS)
+def test_starts_for_waiting_requests(waiting: int, working: int, starting: int, limits: Limits) -> None:
+    starts = starts_for_waiting(waiting, working, starting, limits)
+    assert 0 <= starts <= max(0, limits.maximum - working - starting)
+    assert starts + starting <= max(starting, waiting), "no instance that nobody waits for"
+    if working + starting + starts < limits.maximum:
+        assert (starting + starts) * limits.concurrency >= waiting, "each of them will find room"
+        assert starting + starts >= min(waiting, limits.cores - working), "they spread over the cores"
