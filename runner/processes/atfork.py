@@ -38,7 +38,6 @@ _PASSING = (
         ),
     ),
     ("snapfork.runner.processes.stdio", ("_before_fork", "_in_child")),
-    ("snapfork.runner.processes.life", ("_before_fork", "_in_child", "_in_parent")),
 )
 """Handlers with nothing to do in the child of a blocked, single-threaded process: together, or not at all,
 because what one of a group takes another gives back."""
@@ -65,6 +64,11 @@ def prepare() -> int:
             found += len(places)
     _passing = True
     return found
+
+
+def is_passing() -> bool:
+    """Whether a fork now would be that of an instance."""
+    return _passing
 
 
 def in_child() -> None:

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from snapfork.runner.processes import atfork
+
 _armed = -1
 _group = 0
 _exposing = False
@@ -143,21 +145,25 @@ def shielded_children() -> Iterator[None]:
         _exposing = before
 
 
+def _forks_for_user() -> bool:
+    return _exposing and not atfork.is_passing()
+
+
 def _before_fork() -> None:
     # Blocked meanwhile: one that came before the child has its own handlers would pass without effect.
     global _mask
-    if _exposing:
+    if _forks_for_user():
         _mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def _in_parent() -> None:
-    if _exposing:
+    if _forks_for_user():
         signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
 
 
 def _in_child() -> None:
     global _is_users
-    if _exposing:
+    if _forks_for_user():
         _is_users = True
         for number in _SIGNALS:
             if signal.getsignal(number) is _ignore:

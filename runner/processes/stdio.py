@@ -78,10 +78,10 @@ class Sink:
 
     def _open(self) -> None:
         # Late: many an instance never says a word. A description of our own, because O_NONBLOCK on a shared
-        # one would reach child processes and C code.
+        # one would reach child processes and C code. Its number stays: the audit knows the pipe by it.
         fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.close(self.fd)
-        self.fd = fd
+        os.dup2(fd, self.fd, inheritable=False)
+        os.close(fd)
         self._own = True
 
     def emit(self, kind: str, request_id: str, payload: bytes) -> None:

@@ -71,3 +71,43 @@ def test_a_template_that_hangs_costs_a_504_and_is_built_again() -> None:
         server.wait_for("the template has not forked for 1 s")
         server.wait_until(lambda one: one["template"]["pid"] not in (None, template))
         assert server.get("/pid").status == 200
+
+
+TALKATIVE = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+print("printed at import")
+logging.info("logged at import")
+
+def wsgi(environ, start_response):
+    print("printed in a view")
+    logging.info("logged in a view")
+    start_response("200 OK", [])
+    return [b"hello"]
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        print("printed at start-up")
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        return
+    print("printed in a view")
+    logging.info("logged in a view")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+"""
+
+
+@pytest.mark.parametrize("name", ["wsgi", "asgi"])
+def test_output_at_import_and_in_the_warm_up_is_no_reason_to_spawn(name: str, tmp_path: Path) -> None:
+    (tmp_path / "talk.py").write_text(TALKATIVE)
+    with Serve(f"talk:{name}", "--spares=0", app_dir=tmp_path) as server:
+        function = server.function()
+        assert function["mode"] == "fork"
+        assert function["template"]["findings"] == []
+        assert not any("building again" in line for line in server.output)
+        server.wait_for("warm up .* GET / -> 200")
+        assert server.get("/").start == "fork"
+        for said in ("printed at import", "logged at import", "printed in a view", "logged in a view"):
+            server.wait_for(said)
