@@ -9,7 +9,7 @@ import socket
 from http import HTTPStatus
 
 from snapfork.runner.gateway import connection as states
-from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection
+from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection, accept
 from snapfork.runner.gateway.core import Core
 from snapfork.runner.gateway.losses import MAX_RETRIES
 from snapfork.runner.gateway.pool import Pool
@@ -20,7 +20,6 @@ from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.wire import frames
 from snapfork.runner.wire.frames import KEEP
 
-ACCEPTS_AT_ONCE = 64
 IDLE_S = 75.0
 """How long a silent connection is kept between requests, and before its first."""
 SMALL_BODY = 65536
@@ -73,6 +72,8 @@ class FrontDoor:
         self.refresh_limits()
         for one in listeners:
             one.setblocking(False)
+            if one.family != socket.AF_UNIX:
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
             one.listen(4096)
             self._servers[one] = _fixed_address(one)
             self._listening.append(one)
@@ -98,31 +99,27 @@ class FrontDoor:
                     self.end(conn, clean=True)
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
-            try:
-                sock, address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _NO_DESCRIPTORS:
-                    self._turn_away(listener)
-                    return
-                continue  # the client gave up between SYN and accept
-            self._admit(listener, sock, address)
+        try:
+            sock, address = accept(listener)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in _NO_DESCRIPTORS:
+                self._turn_away(listener)
+            return  # or the client gave up between SYN and accept
+        self._admit(listener, sock, address)
 
     def _admit(self, listener: socket.socket, sock: socket.socket, address: object) -> None:
-        sock.setblocking(False)
         server = self._servers[listener]
         client: tuple[str, int] | None = None
-        try:
-            if type(address) is tuple:  # not over a Unix socket
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                client = (address[0], address[1])
-                if server is None:
+        if type(address) is tuple:  # not over a Unix socket
+            client = (address[0], address[1])
+            if server is None:
+                try:
                     server = sock.getsockname()[:2]
-        except OSError:
-            sock.close()  # reset before we looked
-            return
+                except OSError:
+                    sock.close()  # reset before we looked
+                    return
         conn = Connection(sock, client, frames.pack_addresses(client, server or ("", None)))
         self.connections.add(conn)
         self._set_deadline(conn, states.NEW)

@@ -32,6 +32,8 @@ SPARE_DELAY_S = 0.02
 """Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
 PATIENCE_NS = 3_000_000
 """How long a request waits for an idle connection's instance to come back before one more is forked."""
+IMPATIENT_NS = 50_000_000
+"""No client has given its request up sooner; from then on it is looked whether one has."""
 OOM_SCORE = 800
 """When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
@@ -114,7 +116,7 @@ class Pool:
         """Serve waiting requests while there is room."""
         while self.queue:
             conn = self.queue[0]
-            if conn.is_broken():
+            if self.core.clock() - conn.queued_ns > IMPATIENT_NS and conn.is_broken():
                 self.door.close(conn)
             elif not self._serve(conn):
                 self._start_for_waiting()
