@@ -25,6 +25,7 @@ ALL = "everything"
 LEVERS = {
     "warm-up request": ("", "the template asks the app for / once"),
     "frozen heap": ("frozen_heap", "collect, then gc.freeze; no collection in the template"),
+    "immortal objects": ("immortal_objects", "CPython 3.12 and newer: references to code are not counted"),
     "passing fork handlers": ("passing_handlers", "those of the standard library do nothing in an instance"),
     "rehearsed start": ("rehearsed_start", "the template runs an instance's first steps 12 times"),
     "rehearsed requests": ("rehearsed_requests", "16 requests to a stub in the app's place"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snapfork.runner.processes import atfork, freeze, instance, memory, warmup
+from snapfork.runner.processes import atfork, freeze, immortal, instance, memory, warmup
 from snapfork.runner.processes.touched import Touched
 
 
@@ -39,6 +39,11 @@ def rehearsed_start() -> None:
 def rehearsed_requests() -> None:
     """Only the warm-up request has run the code that serves requests."""
     warmup.run_in = nothing
+
+
+def immortal_objects() -> None:
+    """Instances count references to all objects of the template."""
+    immortal.mark_all = lambda: 0
 
 
 def copied_pages() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from snapfork.runner.processes import memory
+from snapfork.runner.processes import immortal, memory
 
 _collecting = True
 
@@ -23,6 +23,7 @@ def freeze() -> dict[str, int]:
     sys.stdout.flush()
     sys.stderr.flush()
     collected = sum(gc.collect() for _ in range(2))
+    immortal.mark_all()
     _collecting = gc.isenabled()
     gc.disable()
     gc.freeze()
