@@ -4,6 +4,7 @@ The database is a file of this process, made and seeded at import; what fork inh
 """
 
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,7 +18,15 @@ from django.shortcuts import render
 from django.urls import path
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="bench-django-"))
-atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
+MAKER = os.getpid()
+
+
+@atexit.register
+def _remove() -> None:
+    if os.getpid() == MAKER:  # not a worker that was forked from it
+        shutil.rmtree(DIRECTORY, ignore_errors=True)
+
+
 PAGE = """<!doctype html><title>{{ count }} entries</title><ul>
 {% for entry in entries %}<li>{{ entry.author }}: {{ entry.text|truncatewords:5 }}
 ({{ entry.stars }} star{{ entry.stars|pluralize }})</li>

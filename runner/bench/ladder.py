@@ -8,6 +8,7 @@ first 200) and the floor (see floor.py). Rows take turns: each round samples all
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Ladder:
     group: str = ""
     say: Callable[[str], None] = quiet
     env: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
         """All rounds. Raises UserError when a server does not do what it should."""
@@ -138,25 +140,29 @@ class Ladder:
         """`runner serve` for the app, not started yet."""
         return Runner(
             f"snapfork_bench_{module}:application", str(self.work), python=self.python, path=self.target.path,
-            cwd=self.target.app_dir, env=self.env, **settings,
+            cwd=self.target.app_dir, env=self.env, **(self.settings | settings),
         )  # fmt: skip
 
 
-class _Station:
+class _Station(ABC):
     """A server that rows are sampled from."""
 
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.path = ladder.target.path
 
+    @abstractmethod
     def make(self) -> Server:
-        raise NotImplementedError
+        """The server, not started yet."""
 
+    @abstractmethod
     def sample(self) -> None:
-        raise NotImplementedError
+        """Add one round's samples to its rows."""
 
     def opened(self) -> None:
         """Called when the server has answered for the first time."""
+        for _ in range(DISCARDED):
+            self.ask()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -224,10 +230,6 @@ class _WarmStation(_Station):
     def make(self) -> Runner:
         return self.ladder.own_server()
 
-    def opened(self) -> None:
-        for _ in range(DISCARDED):
-            self.ask()
-
     def sample(self) -> None:
         count = self.ladder.plan.starts
         self.ladder.add(WARM, [self.ask() for _ in range(count)], "runner serve with its defaults")
@@ -243,10 +245,6 @@ class _PeerStation(_Station):
 
     def make(self) -> Server:
         return self.ladder.peer_server(self.peer)
-
-    def opened(self) -> None:
-        for _ in range(DISCARDED):
-            self.ask()
 
     def sample(self) -> None:
         count, peer = self.ladder.plan.starts, self.peer

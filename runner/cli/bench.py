@@ -17,6 +17,7 @@ from snapfork.runner.bench.servers import end_tidily
 from snapfork.runner.bench.target import Target
 from snapfork.runner.cli import checks, targets
 from snapfork.runner.cli.examination import examine
+from snapfork.runner.config import overrides
 from snapfork.runner.console import Console
 from snapfork.runner.errors import UserError
 from snapfork.runner.serve_config import FunctionConfig
@@ -72,7 +73,8 @@ def bench(
 
     Peers are gunicorn, uvicorn, granian, pyuwsgi and functions-framework, where installed. The ladder goes
     from a fresh process of each over spawn, fork and spare to a warm request. It takes about a minute;
-    nothing else should run meanwhile. --path is really called, many thousand times.
+    nothing else should run meanwhile. --path is really called, many thousand times. Of [tool.snapfork],
+    `env` holds for everybody and `lifespan` for the runner; limits and counts are those of each row.
 
     [bold]Examples[/bold]
 
@@ -92,7 +94,8 @@ def bench(
     named = [target] if target else checks.default_target(directory, [], console)
     (chosen,) = targets.resolve(named, [])
     choice = interpreter.choose(directory, python, console.info)
-    config = FunctionConfig(chosen.name, chosen.target, directory, {}, chosen.prefixes, choice)
+    own_settings = overrides(directory, chosen.name, {})
+    config = FunctionConfig(chosen.name, chosen.target, directory, own_settings, chosen.prefixes, choice)
     progress = Progress()
     progress("looking at the app, as `runner doctor` does")
     found = examine(config)
@@ -108,6 +111,8 @@ def bench(
         starts = Part("ladder")
         plan = Plan(1, 5, 1) if quick else Plan(2, 40, 1)
         ladder = Ladder(starts, measured, servers, Path(work), plan, choice.path, say=progress)
+        ladder.env = dict(own_settings.get("env") or {})
+        ladder.settings = {name: own_settings[name] for name in ("lifespan",) if name in own_settings}
         ladder.run()
         load = own.under_load(ladder, own.LoadPlan(0.2 if quick else 2.0))
     for part in (starts, load):

@@ -74,7 +74,9 @@ def test_a_runner_is_waited_for_and_leaves_nothing(app_dir: Path) -> None:
 
 def test_runner_bench_measures_an_app(app_dir: Path) -> None:
     kept = app_dir / "figures.json"
-    words = ["bench", "tiny:app", "--quick", "--peers", "gunicorn", "--json", str(kept)]
+    (app_dir / "needy.py").write_text("import os\nos.environ['NEEDED']\n" + APP)
+    (app_dir / "pyproject.toml").write_text("[tool.snapfork]\nenv = { NEEDED = 'by every server' }\n")
+    words = ["bench", "needy:app", "--quick", "--peers", "gunicorn", "--json", str(kept)]
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     done = subprocess.run(
         [sys.executable, "-m", "snapfork.runner", *words, "--python", sys.executable],
