@@ -65,7 +65,7 @@ def is_factory(thing: Any, said: str | None = None) -> bool:
     if nothing tells, or if it is neither.
     """
     if not callable(thing):
-        raise SettingError(f"{describe(thing)} is neither an app nor an application factory.")
+        raise SettingError(f"{describe(thing)} is neither an app nor an application factory: name one.")
     if isinstance(thing, type):
         return _class_interface(thing) is None
     shape = shape_of(thing)

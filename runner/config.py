@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from snapfork.adapter import settings
@@ -23,6 +23,13 @@ def overrides(app_dir: str, name: str, typed: Mapping[str, Any]) -> dict[str, An
     table = read(path) if path else {}
     functions = table.pop(FUNCTIONS, {})
     return settings.merge(table, functions.get(name, {}), typed)
+
+
+def strangers(app_dir: str, names: Collection[str]) -> list[str]:
+    """Functions that pyproject.toml has settings for and that are none of `names`. Raises SettingError."""
+    path = find(app_dir)
+    table = read(path) if path else {}
+    return [name for name in table.get(FUNCTIONS, {}) if name not in names]
 
 
 def find(app_dir: str) -> str | None:

@@ -17,7 +17,7 @@ from snapfork.runner.bench.servers import end_tidily
 from snapfork.runner.bench.target import Target
 from snapfork.runner.cli import checks, targets
 from snapfork.runner.cli.examination import examine
-from snapfork.runner.config import overrides
+from snapfork.runner.cli.overrides import function_overrides
 from snapfork.runner.console import Console
 from snapfork.runner.errors import UserError
 from snapfork.runner.serve_config import FunctionConfig
@@ -94,7 +94,7 @@ def bench(
     named = [target] if target else checks.default_target(directory, [], console)
     (chosen,) = targets.resolve(named, [])
     choice = interpreter.choose(directory, python, console.info)
-    own_settings = overrides(directory, chosen.name, {})
+    own_settings = function_overrides(directory, chosen.name, {})
     config = FunctionConfig(chosen.name, chosen.target, directory, own_settings, chosen.prefixes, choice)
     progress = Progress()
     progress("looking at the app, as `runner doctor` does")

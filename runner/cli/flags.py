@@ -19,7 +19,7 @@ METAVARS = {
     "lifespan": "WHERE",
     "env": "NAME=VALUE",
 }
-PANEL = "Settings (also in @serverless(...) and \\[tool.snapfork]; the command line wins)"
+PANEL = "Settings, also in @serverless(...) and \\[tool.snapfork]"
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

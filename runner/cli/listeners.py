@@ -11,15 +11,27 @@ from snapfork.runner import systemd
 from snapfork.runner.errors import UserError
 from snapfork.runner.runtime_dir import SOCKET_PATH_LIMIT
 
+HOST, PORT = "127.0.0.1", 8000
 
-def open_listeners(host: str, port: int, uds: str | None) -> tuple[list[socket.socket], list[str]]:
+
+def open_listeners(
+    host: str | None, port: int | None, uds: str | None
+) -> tuple[list[socket.socket], list[str]]:
     """Inherited sockets, else a Unix socket at `uds`, else TCP on `host`:`port`; with a URL for each.
 
     All are non-blocking; only inherited ones listen already. Raises UserError.
     """
+    if uds and (host is not None or port is not None):
+        typed = "--host" if port is None else "--port"
+        raise UserError(
+            f"--uds and {typed} exclude each other: a runner listens on one of them.",
+            f"Leave {typed} away, or --uds; what systemd hands over may be several sockets.",
+        )
     sockets = systemd.inherited_sockets()
     if not sockets:
-        sockets = [_unix(uds) if uds else _tcp(host, port)]
+        sockets = [
+            _unix(uds) if uds else _tcp(HOST if host is None else host, PORT if port is None else port)
+        ]
     return sockets, [url_of(sock) for sock in sockets]
 
 

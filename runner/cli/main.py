@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from snapfork.runner.cli.habits import refuse_habits
 from snapfork.runner.console import print_user_error
 from snapfork.runner.errors import UserError
 
@@ -116,6 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     names = [words[0]] if words and words[0] in COMMANDS else []
     try:
+        if names == ["serve"]:
+            refuse_habits(words[1:])
         result = build(names)(words, prog_name="runner", standalone_mode=True)
     except UserError as error:
         print_user_error(error.sentence, error.hint)

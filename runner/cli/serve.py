@@ -7,18 +7,13 @@ from typing import Annotated, Any
 import typer
 from snapfork.runner import interpreter, runtime_dir
 from snapfork.runner.cli import checks, flags, listeners, targets
-from snapfork.runner.cli.overrides import function_overrides
+from snapfork.runner.cli.overrides import function_overrides, warn_of_strangers
 from snapfork.runner.console import Console
-from snapfork.runner.errors import UserError
 from snapfork.runner.serve_config import FunctionConfig, ServeConfig
 from snapfork.runner.version import version
 
 NETWORK = "Where it listens"
 TRUSTED = ["127.0.0.1", "::1", "unix"]
-TLS = (
-    "TLS ends in a proxy in front of the runner: nginx, Caddy or a load balancer holds the certificate.",
-    "Let it forward to http://127.0.0.1:8000 and send X-Forwarded-Proto; see the nginx block in the README.",
-)
 
 
 @flags.with_settings
@@ -58,11 +53,23 @@ def serve(
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", rich_help_panel=NETWORK, help="0.0.0.0 lets other machines in.")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            rich_help_panel=NETWORK,
+            show_default=listeners.HOST,
+            help="0.0.0.0 lets other machines in.",
+        ),
+    ] = None,
     port: Annotated[
-        int, typer.Option(metavar="PORT", rich_help_panel=NETWORK, help="0 takes a free one.")
-    ] = 8000,
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            rich_help_panel=NETWORK,
+            show_default=str(listeners.PORT),
+            help="0 takes a free one.",
+        ),
+    ] = None,
     uds: Annotated[
         str | None,
         typer.Option(
@@ -88,8 +95,6 @@ def serve(
             help="TCP address of /status, /metrics and /healthz; loopback only.",
         ),
     ] = "127.0.0.1:0",
-    certfile: Annotated[str | None, typer.Option(hidden=True)] = None,
-    keyfile: Annotated[str | None, typer.Option(hidden=True)] = None,
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="One line per request.")
     ] = True,
@@ -110,8 +115,6 @@ def serve(
 
       runner serve   (beside a manage.py: that Django project)
     """
-    if certfile or keyfile:
-        raise UserError(*TLS)
     console = Console(json=json_log)
     overrides = flags.overrides(settings)
     directory = checks.existing_directory("--app-dir", app_dir)
@@ -152,6 +155,7 @@ def configure(
 ) -> list[FunctionConfig]:
     """The functions with their interpreter and settings. Raises UserError."""
     settings = {entry.name: function_overrides(app_dir, entry.name, overrides) for entry in chosen}
+    warn_of_strangers(app_dir, list(settings), console.warn)
     choice = interpreter.choose(app_dir, python, console.info)
     return [
         FunctionConfig(entry.name, entry.target, app_dir, settings[entry.name], entry.prefixes, choice)

@@ -221,6 +221,8 @@ class Gateway:
             child = self._child(died.number)
             if isinstance(child, Instance):
                 child.home.died(child, died)
+            elif child is not None:
+                child.died(died)
 
     def _child(self, number: int) -> Instance | Template | None:
         return self.core.instances.get(number) or self.core.templates.get(number)

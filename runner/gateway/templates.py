@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from snapfork.runner.gateway.channel import Channel
-from snapfork.runner.gateway.children import Watch
+from snapfork.runner.gateway.children import Watch, cause_of
 from snapfork.runner.wire import fds, frames
 
+REPORT_S = 0.05
+"""How long a template's death waits for the base's report before it is told without."""
 BUILDING, READY, FAILED, DEAD = "building", "ready", "failed", "dead"
 
 
@@ -53,6 +55,7 @@ class Template:
         self.report: dict[str, Any] = {}
         self.error: str | None = None
         self.retired = False
+        self._status: int | None = None
         self.alive = True
 
     def forked(self, pid: int, pidfd: int) -> None:
@@ -64,6 +67,8 @@ class Template:
 
     def died(self, frame: frames.DiedFrame) -> None:
         """The base reaped it; its pidfd acts."""
+        if frame.pid == self.pid:
+            self._status = frame.status
 
     def retire(self) -> None:
         """It exits after the orders that it has; its instances live on."""
@@ -118,14 +123,20 @@ class Template:
             self._watch.close()
         self.alive = False
         self.channel.close()
-        self._owner.template_gone(self)
-        if self.retired or self.state == FAILED:
-            return
-        was = self.state
-        self.state = DEAD
-        if was == BUILDING:
+        if self.state == BUILDING:
             self.state = FAILED
-            self.error = "the template died while it was starting; look at its last output above"
-            self._owner.template_failed(self, self.error, None)
-        else:
+            self._loop.call_later(REPORT_S, self._tell_death)  # until the base has told how
+            return
+        self._owner.template_gone(self)
+        if not self.retired and self.state != FAILED:
+            self.state = DEAD
             self._owner.template_died(self)
+
+    def _tell_death(self) -> None:
+        self._owner.template_gone(self)
+        how = f" ({cause_of(self._status)})" if self._status is not None else ""
+        self.error = (
+            f"the template died while it was starting{how}: the app's code, or C code that it called, ended "
+            "the process; its last output stands above, if it gave any"
+        )
+        self._owner.template_failed(self, self.error, None)

@@ -145,9 +145,9 @@ class AccessLog:
         second, stamp = self._stamp
         if second != int(now):
             second = int(now)
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._stamp = (second, stamp)
-        return f"{stamp}.{int((now - second) * 1000):03d}"
+        return f"{stamp}.{int((now - second) * 1000):03d}Z"
 
 
 def _request_line(head: Head | None) -> str:

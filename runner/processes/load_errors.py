@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import socket
 import sys
 import traceback
 from difflib import get_close_matches
@@ -21,6 +23,15 @@ _OURS = tuple(
 _MACHINERY = ("<frozen importlib", importlib.__file__)
 _APP_FILES = ("wsgi", "asgi", "app", "main", "application", "server", "web")
 _MOST_NAMES = 8
+REACH = (
+    "; start what it connects to, or correct the address (--env), or connect in an after_fork hook, "
+    "so that it need not answer when the app starts."
+)
+_UNREACHABLE_TEXT = re.compile(
+    r"ConnectionRefusedError|ConnectionResetError|Connection refused|could not connect|Connect call failed"
+    r"|could not translate host name|Name or service not known|gaierror|TimeoutError|timed out"
+)
+_SPOT = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 class LoadError(Exception):
@@ -53,8 +64,33 @@ def failed(what: str, error: BaseException, app_dir: str) -> LoadError:
     if isinstance(error, ImportError) and str(error).startswith("attempted relative import"):
         return LoadError(f"{what}: {_relative_import(app_dir)}{place}.", trace)
     text = str(error).strip().splitlines()
-    said = f": {text[0][:300]}" if text else ""
-    return LoadError(f"{what}: {type(error).__name__}{said}{place}.", trace)
+    said = f": {text[0][:300].rstrip('.')}" if text else ""
+    told = f"{what}: {type(error).__name__}{said}{place}"
+    if _unreachable(error):
+        return LoadError(told + REACH)
+    return LoadError(f"{told}.", trace)
+
+
+def start_up_failed(sentence: str, trace: str | None, app_dir: str) -> LoadError:
+    """ASGI start-up code failed; servers' frameworks hand its traceback on as text."""
+    if trace is None or not _UNREACHABLE_TEXT.search(trace):
+        return LoadError(sentence, trace)
+    own = [spot for spot in _SPOT.findall(trace) if _is_own(spot[0], app_dir)]
+    place = f" ({_short(own[-1][0], app_dir)}, line {own[-1][1]})" if own else ""
+    return LoadError(f"{sentence.rstrip('.')}{place}{REACH}")
+
+
+def _unreachable(error: BaseException | None) -> bool:
+    """Whether this is a service that does not answer: a driver's error hides the socket's."""
+    seen = 0
+    while error is not None and seen < 20:
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+            return True
+        if type(error).__name__ == "OperationalError" and _UNREACHABLE_TEXT.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+        seen += 1
+    return False
 
 
 def user_traceback(error: BaseException) -> str:

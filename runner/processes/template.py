@@ -15,6 +15,7 @@ from snapfork.runner.processes import afterfork, audit, freeze, hooks, instance,
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.processes.instance import Prepared
 from snapfork.runner.processes.load import LoadError, load
+from snapfork.runner.processes.load_errors import start_up_failed
 from snapfork.runner.processes.origins import Origins
 from snapfork.runner.processes.quiesce import quiesce
 from snapfork.runner.processes.serving import make_served
@@ -132,7 +133,8 @@ class Builder:
                 about["detail"] = "" if lifespan.supported else lifespan.note
         except LifespanFailed as failure:
             os.write(verdict, b"over")
-            raise Failed(failure.sentence, failure.traceback) from None
+            told = start_up_failed(failure.sentence, failure.traceback, self.order["app_dir"])
+            raise Failed(told.sentence, told.traceback_text) from None
         self.auditor.own_fds |= loop.fds
         self.auditor.loop = loop.loop
         self.auditor.check("lifespan")

@@ -214,3 +214,51 @@ def test_the_log_process_may_die(tmp_path: Path) -> None:
 
 def command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+DEAD = "import socket\nsocket.create_connection(('127.0.0.1', 1))\n"
+DEAD_LATER = """
+import socket
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+
+@asynccontextmanager
+async def lifespan(app):
+    socket.create_connection(("127.0.0.1", 1))
+    yield
+
+app = Starlette(lifespan=lifespan)
+"""
+EXITS = "import os\nos._exit(7)\n"
+CRASHES = "import os\nos.kill(os.getpid(), 11)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (DEAD, r"shop could not be imported: ConnectionRefusedError: .* \(shop.py, line 2\); start what it"),
+        (DEAD_LATER, r"start-up code failed: ConnectionRefusedError: .* \(shop.py, line 8\); start what it"),
+        (EXITS, r"the template died while it was starting \(exit 7\)"),
+        (CRASHES, r"the template died while it was starting \(signal 11\)"),
+    ],
+)
+def test_an_app_that_cannot_start_is_one_sentence(code: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(code)
+    done = Runner(tmp_path, "shop:app", "--port", "0")
+    try:
+        done.wait_for("failed: .*" + says)
+        assert done.process.wait(30) == 1
+        assert done.process.stdout is not None
+        assert not any("Traceback" in line for line in [*done.lines, *done.process.stdout])
+    finally:
+        done.close()
+
+
+def test_settings_of_a_function_that_is_not_served_are_named(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(APP % "hi")
+    (tmp_path / "pyproject.toml").write_text("[tool.snapfork.functions.shoop]\ntimeout = 3\n")
+    runner = Runner(tmp_path, "shop:app", "--port", "0")
+    try:
+        runner.wait_for(r"functions\.shoop\] of pyproject.toml is not used: .* only shop")
+    finally:
+        runner.close()

@@ -63,13 +63,13 @@ def test_a_privileged_port_is_a_sentence() -> None:
 
 def test_a_unix_socket_in_use_is_kept_and_a_stale_one_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "a.sock")
-    (first,), (url,) = listeners.open_listeners("127.0.0.1", 0, path)
+    (first,), (url,) = listeners.open_listeners(None, None, path)
     assert url == f"unix:{path}"
     first.listen()
     with pytest.raises(UserError, match="another server listens there"):
-        listeners.open_listeners("127.0.0.1", 0, path)
+        listeners.open_listeners(None, None, path)
     first.close()
-    (second,), _ = listeners.open_listeners("127.0.0.1", 0, path)
+    (second,), _ = listeners.open_listeners(None, None, path)
     second.close()
 
 
@@ -82,7 +82,7 @@ def test_wrong_unix_paths(tmp_path: Path) -> None:
         (str(tmp_path / ("x" * 120)), "longer than"),
     ]:
         with pytest.raises(UserError, match=says):
-            listeners.open_listeners("127.0.0.1", 0, path)
+            listeners.open_listeners(None, None, path)
     assert plain.read_text() == "precious"
 
 
