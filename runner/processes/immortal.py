@@ -12,6 +12,7 @@ CPython has no call for this; the field's place and value are from Include/objec
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import sysconfig
@@ -49,24 +50,21 @@ def mark_all() -> int:
     mark = _MARKS.get(sys.version_info[:2])
     if mark is None or not _is_as_expected(mark):
         return 0
+    tracked = gc.get_objects()
+    # Strings, numbers, code and tuples of them are not tracked: what refers to them is.
+    left = list({id(thing): thing for thing in [*tracked, *gc.get_referents(*tracked)]}.values())
     done: set[int] = set()
-    for thing in gc.get_objects():
-        # Strings, numbers, code and tuples of them are not tracked: what refers to them is.
-        for found in (thing, *gc.get_referents(thing)):
-            if id(found) not in done and _owns_nothing(found):
-                _mark(found, mark, done)
+    while left:
+        thing = left.pop()
+        kind = type(thing)
+        if id(thing) not in done and (kind in _LEAVES or _owns_nothing(thing)):
+            done.add(id(thing))
+            _set(thing, mark)
+            if kind is types.CodeType:
+                left += _parts(thing)
+            elif kind is tuple:
+                left += thing
     return len(done)
-
-
-def _mark(thing: Any, mark: int, done: set[int]) -> None:
-    if id(thing) in done:
-        return
-    done.add(id(thing))
-    _set(thing, mark)
-    parts = _parts(thing) if type(thing) is types.CodeType else thing if type(thing) is tuple else ()
-    for part in parts:
-        if _owns_nothing(part):
-            _mark(part, mark, done)
 
 
 def _owns_nothing(thing: Any, depth: int = _DEEPEST) -> bool:
@@ -85,9 +83,14 @@ def _parts(code: types.CodeType) -> tuple[Any, ...]:
 
 
 def _set(thing: Any, mark: int) -> None:
+    _count_at()(id(thing)).value = mark
+
+
+@functools.cache
+def _count_at() -> Any:
     import ctypes  # not at the top: only templates need it
 
-    ctypes.c_uint32.from_address(id(thing)).value = mark
+    return ctypes.c_uint32.from_address
 
 
 def _is_as_expected(mark: int) -> bool:
