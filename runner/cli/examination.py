@@ -75,6 +75,11 @@ def examine(config: FunctionConfig) -> Report:
 
 def _once(config: FunctionConfig, report: Report, skip: list[int]) -> dict[str, Any]:
     """One build: stages go into `report`; the message that ended it."""
+    return in_child(config, {"order": order_of(config, skip)}, report.stages)
+
+
+def in_child(config: FunctionConfig, work: dict[str, Any], stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Have the app's interpreter do `work` (see processes/boot.py); the message that ended it."""
     ours, theirs = fds.pair()
     life_read, life_write = os.pipe2(os.O_CLOEXEC)
     environment = inherited_environment() | exec_time_variables(config.overrides.get("env") or {})
@@ -85,7 +90,7 @@ def _once(config: FunctionConfig, report: Report, skip: list[int]) -> dict[str, 
         "threads": {name: environment.get(name) for name in THREAD_VARIABLES},
         "nofile": soft_file_limit(),
         "access": 2,
-        "order": _order(config, skip),
+        **work,
     }
     process = subprocess.Popen(
         [config.interpreter.path, "-P", boot.__file__, json.dumps(setup)],
@@ -96,30 +101,31 @@ def _once(config: FunctionConfig, report: Report, skip: list[int]) -> dict[str, 
     theirs.close()
     os.close(life_read)
     try:
-        return _listen(ours, report)
+        return _listen(ours, stages)
     finally:
         ours.close()
         os.close(life_write)  # whatever the app left running ends here
         process.wait()
 
 
-def _listen(sock: socket.socket, report: Report) -> dict[str, Any]:
+def _listen(sock: socket.socket, stages: list[dict[str, Any]]) -> dict[str, Any]:
     buffer = bytearray(fds.MAX_MESSAGE)
     view = memoryview(buffer)
     while True:
         size, received = fds.receive(sock, buffer)
         fds.close_all(received)
         if size == 0:
-            last = report.stages[-1]["name"] if report.stages else "start"
+            last = stages[-1]["name"] if stages else "start"
             return {"failed": {"sentence": f"The process ended by itself after the stage '{last}'."}}
         message: dict[str, Any] = frames.unpack_json(view[:size])
         if "stage" in message:
-            report.stages.append(message["stage"])
-        elif message.keys() & {"ready", "failed", "dirtied"}:
+            stages.append(message["stage"])
+        elif message.keys() & {"ready", "failed", "dirtied", "done"}:
             return message
 
 
-def _order(config: FunctionConfig, skip: list[int]) -> dict[str, Any]:
+def order_of(config: FunctionConfig, skip: list[int]) -> dict[str, Any]:
+    """An order as a template gets it, for a process that serves nobody."""
     routes = [{"host": host, "prefix": prefix, "function": config.name} for host, prefix in config.prefixes]
     return {
         "function": config.name,

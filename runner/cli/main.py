@@ -98,6 +98,24 @@ def _bench() -> Callable[..., Any]:
     return bench
 
 
+def _snapshot() -> Callable[..., Any]:
+    from snapfork.runner.cli.snapshot import snapshot
+
+    return snapshot
+
+
+def _inspect() -> Callable[..., Any]:
+    from snapfork.runner.cli.inspect import inspect
+
+    return inspect
+
+
+def _key() -> Callable[..., Any]:
+    from snapfork.runner.cli.key import key
+
+    return key
+
+
 COMMANDS = {
     "serve": _serve,
     "ps": _ps,
@@ -106,6 +124,9 @@ COMMANDS = {
     "stop": _stop,
     "doctor": _doctor,
     "bench": _bench,
+    "snapshot": _snapshot,
+    "inspect": _inspect,
+    "key": _key,
 }
 
 

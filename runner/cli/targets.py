@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 
@@ -35,6 +36,9 @@ def parse_target(text: str) -> Target:
             f"'{name}' cannot name a function: letters, digits, '_' and '-', not starting with a digit.",
             f"For example: runner serve shop={target or 'shop:app'}",
         )
+    if grammar.is_snapshot(target):
+        shown = name or derive_name(_identifier(os.path.basename(target)))
+        return Target(shown, _existing(target), bool(name))
     match = TARGET.fullmatch(target)
     if match is None or match["module"].endswith(".py"):
         raise _not_a_target(target)
@@ -43,6 +47,16 @@ def parse_target(text: str) -> Target:
     except grammar.TargetError as error:
         raise UserError(str(error), TEACH) from None
     return Target(name or derive_name(match["module"]), target, bool(name))
+
+
+def _existing(path: str) -> str:
+    if not os.path.isfile(path):
+        raise UserError(f"There is no snapshot {path}.", "Make one: runner snapshot shop:app -o shop.snap")
+    return os.path.abspath(path)
+
+
+def _identifier(file: str) -> str:
+    return re.sub(r"\W", "_", file.removesuffix(grammar.SNAPSHOT))
 
 
 def derive_name(module: str) -> str:

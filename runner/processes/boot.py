@@ -2,7 +2,7 @@
 
 Nothing of snapfork may be importable yet, so this file imports only the standard library and its sibling
 `borrow.py` by path. Argument: one JSON object, see `snapfork.runner.processes.base`
-(with an `order` in it: `examine`).
+(with an `order` in it: `examine`; with `capture`, too: `capture_app`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def main() -> None:
     if setup["borrow"]:
         _lend(setup["borrow"])
     sys.argv[1:] = []
-    if "order" in setup:
+    if "capture" in setup:
+        from snapfork.runner.processes import capture_app
+
+        capture_app.main(setup)
+    elif "order" in setup:
         from snapfork.runner.processes import examine
 
         examine.main(setup)

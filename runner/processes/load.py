@@ -19,7 +19,7 @@ from typing import Any
 from snapfork.adapter import hooks as adapter_hooks
 from snapfork.adapter import interface, marks, settings
 from snapfork.adapter.settings import SettingError
-from snapfork.runner.processes import load_errors
+from snapfork.runner.processes import life, load_errors
 from snapfork.runner.processes import target as targets
 from snapfork.runner.processes.load_errors import LoadError
 from snapfork.runner.processes.target import Target
@@ -38,6 +38,7 @@ class Loaded:
 
     interface: "wsgi" or "asgi". settings: every setting, resolved. hooks: name -> functions of `serverless`
     (see `hooks` for those registered elsewhere). target: "module:attr", with the attribute that was found.
+    restored: it comes from a snapshot; its initializer hooks have run.
     """
 
     app: Any
@@ -45,6 +46,7 @@ class Loaded:
     settings: dict[str, Any]
     hooks: dict[str, list[Callable[[], Any]]]
     target: str
+    restored: bool = False
 
 
 def load(order: Mapping[str, Any]) -> Loaded:
@@ -59,6 +61,12 @@ def load(order: Mapping[str, Any]) -> Loaded:
     # Held at one thread until the fork; `afterfork` sets what the user wants.
     threads = order.get("setup", {}).get("threads", {})
     _set_environment(overrides.get("env", {}), threads, {})
+    if targets.is_snapshot(order["target"]):
+        app, shown = restore(order["target"], app_dir)
+        loaded = _judge(app, shown, overrides, app_dir)
+        loaded.restored = True
+        _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
+        return loaded
     try:
         target = targets.parse(order["target"])
     except targets.TargetError as error:
@@ -70,6 +78,58 @@ def load(order: Mapping[str, Any]) -> Loaded:
     loaded = _judge(app, target, overrides, app_dir)
     _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
     return loaded
+
+
+def restore(path: str, app_dir: str) -> tuple[Any, str]:
+    """(the app of a snapshot file, what it was made of). Raises LoadError."""
+    from snapfork.adapter.snapshots.errors import SnapshotError
+
+    try:
+        from snapfork.adapter.snapshots import file, snapshot
+    except ImportError as error:
+        raise lacks(error) from None
+    try:
+        if refusal := _checked_apart(path):
+            raise LoadError(refusal)
+        opened = file.parse(path)
+        for directory in (opened.header.app_dir, app_dir):
+            if os.path.isdir(directory) and directory not in sys.path:
+                sys.path.insert(0, directory)
+        return snapshot.load(opened), opened.header.target or os.path.basename(path)
+    except SnapshotError as error:
+        raise LoadError(str(error)) from None
+
+
+def lacks(error: ImportError) -> LoadError:
+    """What snapshots need is not in the environment of an app that has another Python than the runner."""
+    return LoadError(
+        f"Snapshots need {error.name}, which {sys.executable} does not have; "
+        f"type: {sys.executable} -m pip install cloudpickle cryptography"
+    )
+
+
+def _checked_apart(path: str) -> str:
+    """Why the file is not to be loaded; "" if it may be. In a child: forks would pay for what it imports."""
+    from snapfork.adapter.snapshots import file
+    from snapfork.adapter.snapshots.errors import SnapshotError
+
+    read, write = os.pipe2(os.O_CLOEXEC)
+    with life.shielded_children():
+        pid = os.fork()
+    if pid == 0:
+        try:
+            file.read(path)
+            os._exit(0)
+        except SnapshotError as error:
+            os.write(write, str(error).encode()[:4096])
+        except BaseException as error:  # whatever it is, the file is not loaded
+            os.write(write, f"{path} cannot be checked: {type(error).__name__}: {error}".encode()[:4096])
+        os._exit(1)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    status = os.waitpid(pid, 0)[1]
+    return said or (f"{path} cannot be checked: its check ended with {status}." if status else "")
 
 
 @contextmanager
@@ -222,7 +282,7 @@ def _is_app(found: Any) -> bool:
         return False
 
 
-def _judge(app: Any, target: Target, overrides: Mapping[str, Any], app_dir: str) -> Loaded:
+def _judge(app: Any, target: Target | str, overrides: Mapping[str, Any], app_dir: str) -> Loaded:
     noted = marks.find(app) or marks.Marks({}, {})
     try:
         kind = interface.detect(app)

@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
+SNAPSHOT = ".snap"
+
 
 class TargetError(ValueError):
     """A target that cannot be read; the message is one sentence for the user."""
@@ -24,6 +26,11 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.module}:{self.attr}{self.call_text}" if self.attr else self.module
+
+
+def is_snapshot(text: str) -> bool:
+    """Whether a target is the file of a snapshot, and not something to import."""
+    return text.endswith(SNAPSHOT)
 
 
 def parse(text: str) -> Target:

@@ -19,6 +19,7 @@ from snapfork.runner.processes.load_errors import start_up_failed
 from snapfork.runner.processes.origins import Origins
 from snapfork.runner.processes.quiesce import quiesce
 from snapfork.runner.processes.serving import make_served
+from snapfork.runner.processes.target import is_snapshot
 from snapfork.runner.wire import fds, frames
 
 OOM_SCORE = 300  # before the gateway, after instances
@@ -80,15 +81,16 @@ class Builder:
     def build(self) -> Prepared | None:
         """The finished template's contents, or None when this process is not the one to serve orders."""
         self.origins.install()
-        with self.stage("import"):
+        with self.stage("restore" if is_snapshot(self.order["target"]) else "import"):
             try:
                 loaded = load(self.order)
             except LoadError as error:
                 raise Failed(error.sentence, error.traceback_text) from None
         self.auditor.check("import")
-        with self.stage("initialise"):
-            _run_user_code("the initializer hook", lambda: hooks.run_initializer(loaded.hooks))
-        self.auditor.check("initialise")
+        if not loaded.restored:
+            with self.stage("initialise"):
+                _run_user_code("the initializer hook", lambda: hooks.run_initializer(loaded.hooks))
+            self.auditor.check("initialise")
         prepared = Prepared(self.order, loaded, make_served(loaded, self.order), _claim_signals())
         wish = loaded.settings["lifespan"]
         if loaded.interface == "wsgi" or wish == "off":

@@ -128,6 +128,17 @@ def warm_one(
     return result
 
 
+def raw_answer(served: Served, request: str | Mapping[str, Any], loop: AbstractEventLoop | None) -> bytes:
+    """The raw HTTP answer to a warm-up request; b"" without one, or when it does not end."""
+    raw = build(request, *_mount(served))[2]
+    try:
+        return _serve(served, raw, float(served.settings["timeout"]), loop)
+    except (_Streaming, _TooLate, TimeoutError):
+        return b""
+    except Exception:  # the app's own failure, which both sides of a comparison have
+        return b""
+
+
 def build(request: str | Mapping[str, Any], prefix: str = "", host: str = "") -> tuple[str, str, bytes]:
     """Method, path and raw HTTP/1.1 bytes of a request to a function mounted at `prefix` of `host`."""
     if isinstance(request, str):

@@ -1,0 +1,112 @@
+"""State that an app leaves in libraries, which travel by reference: hooks, loggers, environment variables.
+
+Each entry captures what the app has set and sets it again in the process that restores it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from snapfork.adapter import hooks
+
+ENVIRONMENT = ("DJANGO_SETTINGS_MODULE", "FLASK_DEBUG", "FLASK_ENV")
+"""Variables that apps set themselves when they are imported and frameworks read later."""
+
+
+class Entry(NamedTuple):
+    """`capture` gives a picklable state, `release` takes it."""
+
+    name: str
+    capture: Callable[[], Any]
+    release: Callable[[Any], None]
+
+
+def capture() -> dict[str, Any]:
+    """The state of all entries."""
+    return {entry.name: entry.capture() for entry in ENTRIES}
+
+
+def release(states: dict[str, Any]) -> None:
+    """Set what was captured. Entries that this version does not know are left out."""
+    for entry in ENTRIES:
+        if entry.name in states:
+            entry.release(states[entry.name])
+
+
+def _hooks() -> dict[str, list[Any]]:
+    return {name: hooks.registered(name) for name in hooks.NAMES}
+
+
+def _set_hooks(state: dict[str, list[Any]]) -> None:
+    for name, functions in state.items():
+        for function in functions:
+            hooks._register(name, function)
+
+
+def _loggers() -> dict[str, dict[str, Any]]:
+    known = {"": logging.getLogger()}
+    known |= {n: one for n, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
+    return {name: state for name, one in known.items() if (state := _logger(one, name))}
+
+
+def _logger(logger: logging.Logger, name: str) -> dict[str, Any]:
+    usual = logging.WARNING if not name else logging.NOTSET
+    handlers = [one for one in logger.handlers if type(one) is not logging.NullHandler]
+    if not (handlers or logger.filters or logger.disabled or not logger.propagate or logger.level != usual):
+        return {}
+    return {
+        "level": logger.level,
+        "propagate": logger.propagate,
+        "disabled": logger.disabled,
+        "filters": list(logger.filters),
+        "handlers": handlers,
+    }
+
+
+def _set_loggers(state: dict[str, dict[str, Any]]) -> None:
+    for name, one in state.items():
+        logger = logging.getLogger(name or None)
+        logger.setLevel(one["level"])
+        logger.propagate, logger.disabled = one["propagate"], one["disabled"]
+        logger.filters[:] = one["filters"]
+        logger.handlers[:] = one["handlers"]
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+
+
+def _set_environment(state: dict[str, str]) -> None:
+    for name, value in state.items():
+        os.environ.setdefault(name, value)
+
+
+def _snapstart() -> dict[str, list[Any]]:
+    """Registrations of snapshot-restore-py, which keeps them in module globals."""
+    module = sys.modules.get("snapshot_restore_py")
+    held = vars(module).items() if module is not None else ()
+    return {name: list(value) for name, value in held if _is_registry(name, value)}
+
+
+def _is_registry(name: str, value: Any) -> bool:
+    return name.startswith("_") and not name.startswith("__") and isinstance(value, list)
+
+
+def _set_snapstart(state: dict[str, list[Any]]) -> None:
+    if state:
+        import snapshot_restore_py  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+        for name, entries in state.items():
+            getattr(snapshot_restore_py, name)[:] = entries
+
+
+ENTRIES = (
+    Entry("environment", _environment, _set_environment),
+    Entry("hooks", _hooks, _set_hooks),
+    Entry("snapshot-restore-py", _snapstart, _set_snapstart),
+    Entry("loggers", _loggers, _set_loggers),
+)

@@ -1,0 +1,151 @@
+"""The pickler of snapshots: cloudpickle's, with modules, their globals and libraries' objects by name.
+
+A user's module is never pickled as an object: whoever refers to it, or to its globals (every function does),
+names it. Its contents travel once, and are put into a module that exists before anything is unpickled, so
+that cycles between modules, functions and classes need no order.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+from cloudpickle import cloudpickle as internals
+from snapfork.adapter.snapshots import rebuild
+from snapfork.adapter.snapshots.errors import Refused
+from snapfork.adapter.snapshots.names import Names
+from snapfork.adapter.snapshots.ownership import Ownership
+from snapfork.adapter.snapshots.reducers import reducer_for
+
+PROTOCOL = 5
+_FUNCTION_STATE = (
+    "__name__",
+    "__qualname__",
+    "__module__",
+    "__doc__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__annotations__",
+    "__type_params__",
+)
+OnProblem = Callable[[Any, str], Any]
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Writes one or more objects to `file`; objects shared between them are written once.
+
+    `on_problem(thing, why)` is asked for what stands in for something that cannot be captured.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        ownership: Ownership,
+        names: Names,
+        on_problem: OnProblem,
+        buffer_callback: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+        self._ownership = ownership
+        self._names = names
+        self._on_problem = on_problem
+        self.references: set[str] = set()
+
+    def persistent_id(self, thing: Any) -> tuple[str, ...] | None:
+        """Names for modules, module globals, and what libraries hold."""
+        kind = type(thing)
+        if kind is dict:
+            module = self._names.module_of_globals(thing)
+            if module is not None:
+                return self._named("globals", module)
+        elif isinstance(thing, types.ModuleType):
+            name = thing.__name__
+            return self._named("module", name) if sys.modules.get(name) is thing else None
+        found = self._names.of(thing)
+        return self._named("name", *found) if found is not None else None
+
+    def _named(self, kind: str, module: str, *name: str) -> tuple[str, ...]:
+        self.references.add(module)
+        return (kind, module, *name)
+
+    def reducer_override(self, thing: Any) -> Any:
+        kind = type(thing)
+        if kind is types.FunctionType:
+            return self._function(thing)
+        if issubclass(kind, type):
+            return self._class(thing)
+        if kind is types.CellType:
+            return self._cell(thing)
+        if kind is functools._lru_cache_wrapper:
+            return self._cached(thing)
+        reduce = reducer_for(kind)
+        if reduce is not None:
+            try:
+                reduced = reduce(thing)
+            except Refused as refused:
+                return self._instead(thing, str(refused))
+            return reduced
+        reduced = super().reducer_override(thing)
+        if reduced is not NotImplemented:
+            return reduced
+        return self._usual(thing)
+
+    def _usual(self, thing: Any) -> Any:
+        """What pickle would do, so that a refusal is noticed here and not where it ends everything."""
+        kind = type(thing)
+        if kind in self.dispatch_table:
+            return NotImplemented
+        try:
+            return thing.__reduce_ex__(PROTOCOL)
+        except Exception as error:  # TypeError by the book; a __reduce__ of user code may raise anything
+            return self._instead(thing, str(error))
+
+    def _instead(self, thing: Any, why: str) -> Any:
+        return self._on_problem(thing, why)
+
+    # -- functions and classes -------------------------------------------------------------------------
+
+    def _is_by_name(self, thing: Any, name: str) -> bool:
+        """Whether `thing` is found again under its own name in a module that travels by reference."""
+        module = sys.modules.get(getattr(thing, "__module__", None) or "")
+        if module is None or self._ownership.is_users(module):
+            return False
+        found: Any = module
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is thing:
+            self.references.add(module.__name__)
+        return found is thing
+
+    def _function(self, function: types.FunctionType) -> Any:
+        if self._is_by_name(function, function.__qualname__):
+            return NotImplemented
+        state = {name: getattr(function, name) for name in _FUNCTION_STATE if hasattr(function, name)}
+        state["__dict__"] = function.__dict__
+        arguments = (function.__code__, function.__globals__, function.__closure__)
+        return (rebuild.make_function, arguments, state, None, None, rebuild.fill_function)
+
+    def _cell(self, cell: types.CellType) -> Any:
+        try:
+            contents = (cell.cell_contents,)
+        except ValueError:  # empty
+            return (rebuild.make_cell, ())
+        return (rebuild.make_cell, (), contents, None, None, rebuild.fill_cell)
+
+    def _class(self, cls: type) -> Any:
+        if self._is_by_name(cls, cls.__qualname__):
+            return NotImplemented
+        module = sys.modules.get(cls.__module__)
+        if module is not None and self._ownership.is_users(module):
+            return internals._dynamic_class_reduce(cls)
+        return super().reducer_override(cls)
+
+    def _cached(self, function: Any) -> Any:
+        if self._is_by_name(function, function.__qualname__):
+            return function.__qualname__
+        options = function.cache_parameters()
+        return (rebuild.make_cached, (function.__wrapped__, options["maxsize"], options["typed"]))

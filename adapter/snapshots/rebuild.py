@@ -1,0 +1,113 @@
+"""What a snapshot calls when it is loaded. Names here are part of the file format: do not rename."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+
+def make_module(name: str, has_path: bool) -> types.ModuleType:
+    """An empty module, registered before it is filled."""
+    module = types.ModuleType(name)
+    if has_path:
+        module.__path__ = []
+    sys.modules[name] = module
+    parent, _, last = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], last, module)
+    return module
+
+
+def make_function(code: types.CodeType, namespace: dict[str, Any], closure: tuple[Any, ...] | None) -> Any:
+    """A function that is filled later: its defaults may refer to it."""
+    return types.FunctionType(code, namespace, code.co_name, None, closure)
+
+
+def fill_function(function: Any, state: dict[str, Any]) -> None:
+    attributes = state.pop("__dict__")
+    for name, value in state.items():
+        setattr(function, name, value)
+    function.__dict__.update(attributes)
+
+
+def make_cell() -> types.CellType:
+    return types.CellType()
+
+
+def fill_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
+    (cell.cell_contents,) = contents
+
+
+def make_lock() -> Any:
+    return threading.Lock()
+
+
+def make_rlock() -> Any:
+    return threading.RLock()
+
+
+def make_weakref(target: Any) -> Any:
+    return weakref.ref(target) if target is not None else dead_weakref()
+
+
+def dead_weakref() -> Any:
+    class Gone: ...
+
+    return weakref.ref(Gone())
+
+
+def make_weak(kind: Callable[[], Any]) -> Any:
+    return kind()
+
+
+def fill_weak_mapping(mapping: Any, items: list[tuple[Any, Any]]) -> None:
+    for key, value in items:
+        mapping[key] = value
+
+
+def fill_weak_set(found: Any, items: list[Any]) -> None:
+    for item in items:
+        found.add(item)
+
+
+def make_bare(kind: Any) -> Any:
+    """An instance without its __init__."""
+    return kind.__new__(kind)
+
+
+def fill_dict(thing: Any, state: dict[str, Any]) -> None:
+    """State that goes past __setattr__ and __setstate__."""
+    thing.__dict__.update(state)
+
+
+def make_mapping_proxy(mapping: Any) -> types.MappingProxyType[Any, Any]:
+    return types.MappingProxyType(mapping)
+
+
+def make_cached(function: Any, size: int | None, typed: bool) -> Any:
+    """An lru_cache of its own, empty."""
+    return functools.lru_cache(size, typed)(function)
+
+
+def make_state(kind: Any, values: dict[str, Any]) -> Any:
+    """Starlette's State, whose __getattr__ wants what is not there before it is filled."""
+    thing = kind.__new__(kind)
+    object.__setattr__(thing, "_state", values)
+    return thing
+
+
+def make_context_var(name: str, *default: Any) -> Any:
+    return contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+
+
+def make_file(path: str, mode: str, options: dict[str, Any], position: int) -> Any:
+    """A file opened again where it was."""
+    file = open(path, mode, **options)  # noqa: SIM115  the app closes it
+    file.seek(position)
+    return file

@@ -1,0 +1,158 @@
+"""How objects travel that pickle refuses or gets wrong: by exact type, or by a base class of it."""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import os
+import random
+import struct
+import threading
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from snapfork.adapter.snapshots import rebuild
+from snapfork.adapter.snapshots.errors import Refused
+
+Reducer = Callable[[Any], Any]
+_exact: dict[type, Reducer] = {}
+_by_name: dict[tuple[str, str], Reducer] = {}
+_users: dict[type, Reducer] = {}
+_resolved: dict[type, Reducer | None] = {}
+
+
+def register_reducer(kind: type, reducer: Reducer) -> None:
+    """Have objects of `kind` and its subclasses captured by `reducer(thing)`, which returns what
+    `__reduce__` would: a callable and its arguments, and optionally state.
+    """
+    _users[kind] = reducer
+    _resolved.clear()
+
+
+def reducer_for(kind: type) -> Reducer | None:
+    """The reducer of objects of `kind`, if there is one."""
+    if kind not in _resolved:
+        _resolved[kind] = _find(kind)
+    return _resolved[kind]
+
+
+def _find(kind: type) -> Reducer | None:
+    for base in kind.__mro__:
+        if base in _users:
+            return _users[base]
+    if kind in _exact:
+        return _exact[kind]
+    for base in kind.__mro__:
+        named = _by_name.get((base.__module__, base.__qualname__))
+        if named is not None:
+            return named
+    return None
+
+
+def _weakref(reference: Any) -> Any:
+    target = reference()
+    return (rebuild.make_weakref, (target,)) if target is not None else (rebuild.dead_weakref, ())
+
+
+def _weak_proxy(proxy: Any) -> Any:
+    target = proxy.__repr__.__self__  # a slot of the proxy's own type would answer for itself
+    return (weakref.proxy, (target,))
+
+
+def _weak_mapping(mapping: Any) -> Any:
+    return (rebuild.make_weak, (type(mapping),), list(mapping.items()), None, None, rebuild.fill_weak_mapping)
+
+
+def _weak_set(found: Any) -> Any:
+    return (rebuild.make_weak, (type(found),), list(found), None, None, rebuild.fill_weak_set)
+
+
+def _local(local: Any) -> Any:
+    # The values of this thread; others have none here, nor in the process that restores it.
+    return (rebuild.make_bare, (type(local),), dict(vars(local)), None, None, rebuild.fill_dict)
+
+
+def _context_var(variable: Any) -> Any:
+    try:
+        return (rebuild.make_context_var, (variable.name, contextvars.Context().run(variable.get)))
+    except LookupError:
+        return (rebuild.make_context_var, (variable.name,))
+
+
+def _thread(thread: Any) -> Any:
+    if thread.is_alive():
+        raise Refused("it runs")
+    return thread.__reduce_ex__(5)
+
+
+def _process(process: Any) -> Any:
+    if process.returncode is None:
+        raise Refused("it runs")
+    return process.__reduce_ex__(5)
+
+
+def _file(file: Any) -> Any:
+    """A file of the disk that is only read is opened again, at its position."""
+    path, mode = file.name, file.mode
+    if file.closed or not isinstance(path, str) or not os.path.isfile(path) or set(mode) - set("rbt"):
+        raise Refused("it is not a file of the disk that is only read")
+    options = {} if "b" in mode else {"encoding": file.encoding, "errors": file.errors}
+    return (rebuild.make_file, (os.path.abspath(path), mode, options, file.tell()))
+
+
+def _file_handler(handler: Any) -> Any:
+    # Without its stream it opens its file for the first line that it writes.
+    state = {name: value for name, value in vars(handler).items() if name != "stream"} | {"stream": None}
+    return (rebuild.make_bare, (type(handler),), state, None, None, rebuild.fill_dict)
+
+
+def _never(why: str) -> Reducer:
+    def refuse(_: Any) -> Any:
+        raise Refused(why)
+
+    return refuse
+
+
+def _proxy(proxy: Any) -> Any:
+    return (rebuild.make_mapping_proxy, (dict(proxy),))
+
+
+def _starlette_state(state: Any) -> Any:
+    return (rebuild.make_state, (type(state), object.__getattribute__(state, "_state")))
+
+
+_exact.update(
+    {
+        type(threading.Lock()): lambda _: (rebuild.make_lock, ()),
+        type(threading.RLock()): lambda _: (rebuild.make_rlock, ()),
+        weakref.ref: _weakref,
+        weakref.KeyedRef: _weakref,
+        weakref.ProxyType: _weak_proxy,
+        weakref.CallableProxyType: _weak_proxy,
+        weakref.WeakKeyDictionary: _weak_mapping,
+        weakref.WeakValueDictionary: _weak_mapping,
+        weakref.WeakSet: _weak_set,
+        contextvars.ContextVar: _context_var,
+        io.TextIOWrapper: _file,
+        io.BufferedReader: _file,
+        memoryview: lambda view: (memoryview, (bytes(view),)),
+        random.SystemRandom: lambda _: (random.SystemRandom, ()),
+        struct.Struct: lambda one: (struct.Struct, (one.format,)),
+        types.MappingProxyType: _proxy,
+    }
+)
+_by_name.update(
+    {
+        ("_thread", "_local"): _local,
+        ("threading", "Thread"): _thread,
+        ("subprocess", "Popen"): _process,
+        ("logging", "FileHandler"): _file_handler,
+        ("starlette.datastructures", "State"): _starlette_state,
+        ("asyncio.events", "AbstractEventLoop"): _never("it is an event loop"),
+        ("concurrent.futures._base", "Executor"): _never("it has threads or processes of its own"),
+        ("selectors", "BaseSelector"): _never("it watches descriptors"),
+        ("tempfile", "TemporaryDirectory"): _never("its directory goes away with this process"),
+    }
+)

@@ -1,0 +1,170 @@
+"""`snapshot(app)` and `restore(path)`: what users and the runner call."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from snapfork.adapter import hooks, interface, marks
+from snapfork.adapter.snapshots import capture, file, ownership, problems
+from snapfork.adapter.snapshots.errors import SnapshotError
+
+_MOST_NAMED = 20
+
+
+class NotCapturable(SnapshotError):
+    """Parts of the app cannot be captured; `problems` are all of them."""
+
+    def __init__(self, found: list[problems.Problem]) -> None:
+        lines = [str(problem) for problem in found[:_MOST_NAMED]]
+        more = f"\n  and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        count = f"{len(found)} things" if len(found) > 1 else "one thing"
+        super().__init__(f"The app holds {count} that cannot be captured:\n  " + "\n  ".join(lines) + more)
+        self.problems = found
+
+
+@dataclass
+class Snapshot:
+    """A captured app, in memory."""
+
+    header: file.Header
+    captured: capture.Captured
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to `path`, signed with the user's own key. Raises SnapshotError."""
+        file.write(path, self.header, self.captured.stream, self.captured.buffers)
+
+
+def snapshot(
+    app: Any,
+    *,
+    by_value: Collection[str] = (),
+    by_reference: Collection[str] = (),
+    app_dir: str | None = None,
+    target: str = "",
+    settings: dict[str, Any] | None = None,
+) -> Snapshot:
+    """Capture an initialised WSGI or ASGI app with the state of its modules.
+
+    The user's modules are those below `app_dir` (by default where the app's own module is) and `__main__`;
+    `by_value` and `by_reference` name modules or packages that are to be treated otherwise. `settings` are
+    kept in the file, for the runner. Registered before_snapshot hooks are not called: who serves does.
+
+    Raises NotCapturable with everything that cannot travel, SnapshotError, or SettingError if `app` is none.
+    """
+    kind = interface.detect(app)
+    home = _home(app)
+    directory = app_dir or (ownership.directory_of(home) if home else os.getcwd())
+    wanted = [*by_value, "__main__"] if home is sys.modules.get("__main__") else by_value
+    rule = ownership.Ownership(os.path.abspath(directory), wanted, by_reference)
+    captured = capture.capture(app, rule)
+    if captured.problems:
+        roots = {"app": app} | {
+            f"{name}.{attribute}": value
+            for name, module in rule.modules().items()
+            for attribute, value in vars(module).items()
+            if not attribute.startswith("__")
+        }
+        raise NotCapturable(problems.describe(captured.problems, roots))
+    here = environment()
+    header = file.Header(
+        implementation=here["implementation"],
+        python=here["python"],
+        abi=here["abi"],
+        platform=here["platform"],
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        interface=kind,
+        target=target,
+        app_dir=rule.app_dir,
+        modules=[list(entry) for entry in captured.modules],
+        by_reference=sorted(captured.references),
+        needs=sorted(rule.referred()),
+        packages=packages(captured.references),
+        settings=settings or {},
+    )
+    return Snapshot(header, captured)
+
+
+def restore(path: str | os.PathLike[str]) -> Any:
+    """The app of a snapshot file, with its modules in `sys.modules`; registered after_fork hooks are run.
+
+    Raises SnapshotError in one sentence if the file is damaged, not trusted, or of another environment.
+    """
+    app = load(file.read(path))
+    for hook in [*hooks.registered("after_fork"), *_own_hooks(app)]:
+        hook()
+    return app
+
+
+def load(opened: file.Opened) -> Any:
+    """The app of a file that has been checked. Raises SnapshotError."""
+    check_environment(opened)
+    modules = [(str(name), bool(has_path)) for name, has_path in opened.header.modules]
+    try:
+        return capture.release(capture.Captured(modules, bytes(opened.stream), list(opened.buffers())))
+    except Exception as error:  # user code runs in here
+        text = (str(error) or "no reason given").splitlines()[0]
+        raise SnapshotError(f"{opened.path} does not come back: {type(error).__name__}: {text}") from error
+
+
+def environment() -> dict[str, str]:
+    """What of this interpreter a snapshot depends on."""
+    return {
+        "implementation": sys.implementation.name,
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "abi": str(sysconfig.get_config_var("SOABI")),
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+
+
+def packages(modules: Collection[str]) -> dict[str, str]:
+    """Name and version of the distributions that `modules` are from."""
+    known = importlib.metadata.packages_distributions()
+    tops = {module.partition(".")[0] for module in modules}
+    names = {name for top in tops for name in known.get(top, ())}
+    return {name: importlib.metadata.version(name) for name in sorted(names)}
+
+
+def check_environment(opened: file.Opened) -> None:
+    """Raises SnapshotError if the file is of another Python or machine, or needs another package version."""
+    header = opened.header
+    for name, here in environment().items():
+        there = getattr(header, name)
+        if there != here:
+            sentence = f"{opened.path} is of another {name}: {there}, and this is {here}; make it anew."
+            raise SnapshotError(sentence)
+    for name, there in header.packages.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise SnapshotError(f"{opened.path} needs {name} {there}, which is not installed.") from None
+        if version != there:
+            raise SnapshotError(
+                f"{opened.path} was made with {name} {there}, and {version} is installed; make it anew."
+            )
+
+
+def _home(app: Any) -> Any:
+    """The module that the app is from."""
+    for name in (getattr(app, "import_name", None), getattr(app, "__module__", None)):
+        module = sys.modules.get(name or "")
+        if module is not None and vars(module).get("app") is app:
+            return module
+    # Whoever calls may hold it, too.
+    modules = sorted(list(sys.modules.values()), key=lambda one: getattr(one, "__name__", "") == "__main__")
+    for module in modules:
+        if any(value is app for value in list(getattr(module, "__dict__", {}).values())):
+            return module
+    return sys.modules.get(getattr(app, "import_name", None) or "")
+
+
+def _own_hooks(app: Any) -> list[Any]:
+    noted = marks.find(app)
+    return list(noted.hooks.get("after_fork", ())) if noted is not None else []

@@ -1,0 +1,47 @@
+"""Whether a restored app answers as the live one does. Pure.
+
+What two answers of the live app to the same request do not have in common (dates, ids, cookies) is not
+compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Answer = Mapping[str, Any]
+"""request: its path. status: a number or None. fields: sorted (name, value) pairs. body: a hash."""
+_OWN = {"x-request-id", "date"}
+
+
+def differences(first: Answer, second: Answer, restored: Answer) -> list[str]:
+    """What `restored` has otherwise than both of the live app's answers, in words; [] for nothing."""
+    path = restored["request"]
+    found = []
+    if first["status"] == second["status"] != restored["status"]:
+        found.append(f"{path} has status {restored['status']} instead of {first['status']}")
+    live, other, back = _fields(first), _fields(second), _fields(restored)
+    for name in sorted(live.keys() | back.keys()):
+        if name in _OWN or live.get(name) != other.get(name):
+            continue
+        if live.get(name) != back.get(name):
+            found.append(f"{path} has {_shown(name, back)} instead of {_shown(name, live)}")
+    if first["body"] == second["body"] != restored["body"]:
+        found.append(f"{path} has another body")
+    return found
+
+
+def _fields(answer: Answer) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+    for name, value in answer["fields"]:
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+def _shown(name: str, fields: Mapping[str, Sequence[str]]) -> str:
+    return f"{name}: {', '.join(fields[name])}" if name in fields else f"no {name}"
+
+
+def all_differences(live: Sequence[Sequence[Answer]], restored: Sequence[Answer]) -> list[str]:
+    """Of every request; `live` are two rounds of answers, `restored` is one."""
+    return [one for trio in zip(live[0], live[1], restored, strict=True) for one in differences(*trio)]

@@ -1,0 +1,330 @@
+"""What can be captured comes back; what cannot is named with its path and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import contextvars
+import ctypes
+import functools
+import hashlib
+import io
+import logging
+import mmap
+import multiprocessing
+import queue
+import random
+import select
+import selectors
+import socket
+import sqlite3
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+import weakref
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from snapfork.adapter import register_reducer, snapshot
+from snapfork.adapter.snapshots import capture, reducers
+from snapfork.adapter.snapshots.ownership import Ownership
+from snapfork.adapter.snapshots.snapshot import NotCapturable
+
+NAME = "snapshot_objects_app"
+SOURCE = """
+STATE = {"deep": [{}]}
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b""]
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Iterator[types.ModuleType]:
+    """A user's module with an app and some state."""
+    made = types.ModuleType(NAME)
+    made.__file__ = str(tmp_path / f"{NAME}.py")
+    sys.modules[NAME] = made
+    exec(SOURCE, vars(made))
+    yield made
+    sys.modules.pop(NAME, None)
+
+
+def gave_back(module: types.ModuleType, thing: Any) -> Any:
+    """`thing` as it comes back as part of the module's state."""
+    module.STATE["deep"][0]["thing"] = thing
+    captured = snapshot(module.app).captured
+    capture.release(captured)
+    return sys.modules[NAME].STATE["deep"][0]["thing"]
+
+
+END = threading.Event()
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def coroutine() -> None: ...
+
+
+def running_thread() -> threading.Thread:
+    thread = threading.Thread(target=END.wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def traceback() -> types.TracebackType | None:
+    try:
+        raise ValueError
+    except ValueError as error:
+        return error.__traceback__
+
+
+CANNOT: dict[str, Callable[[Path], Any]] = {
+    "socket": lambda _: socket.socket(),
+    "SSLContext": lambda _: ssl.create_default_context(),
+    "thread": lambda _: running_thread(),
+    "ThreadPoolExecutor": lambda _: concurrent.futures.ThreadPoolExecutor(1),
+    "ProcessPoolExecutor": lambda _: concurrent.futures.ProcessPoolExecutor(1),
+    "Popen": lambda _: subprocess.Popen(["sleep", "0"]),
+    "text file for writing": lambda path: open(path / "w", "w"),  # noqa: SIM115
+    "file for writing": lambda path: open(path / "w", "wb"),  # noqa: SIM115
+    "mmap": lambda _: mmap.mmap(-1, 10),
+    "generator": lambda _: generator(),
+    "coroutine": lambda _: coroutine(),
+    "frame": lambda _: sys._getframe(),
+    "traceback": lambda _: traceback(),
+    "event loop": lambda _: asyncio.new_event_loop(),
+    "sqlite connection": lambda _: sqlite3.connect(":memory:"),
+    "sqlite cursor": lambda _: sqlite3.connect(":memory:").cursor(),
+    "SimpleQueue": lambda _: queue.SimpleQueue(),
+    "pointer": lambda _: ctypes.pointer(ctypes.c_int(1)),
+    "context": lambda _: contextvars.copy_context(),
+    "token": lambda _: contextvars.ContextVar[int]("mine").set(1),
+    "multiprocessing queue": lambda _: multiprocessing.Queue(),
+    "multiprocessing lock": lambda _: multiprocessing.Lock(),
+    "selector": lambda _: selectors.DefaultSelector(),
+    "epoll": lambda _: select.epoll(),
+    "hash": lambda _: hashlib.sha256(b"a"),
+    "compressor": lambda _: zlib.compressobj(),
+    "temporary directory": lambda _: tempfile.TemporaryDirectory(),
+    "temporary file": lambda _: tempfile.TemporaryFile(),  # noqa: SIM115
+    "directory listing": lambda path: iter(path.iterdir()),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", CANNOT)
+def test_what_cannot_travel_is_named_with_its_path(
+    kind: str, module: types.ModuleType, tmp_path: Path
+) -> None:
+    thing = CANNOT[kind](tmp_path)
+    with pytest.raises(NotCapturable) as caught:
+        gave_back(module, thing)
+    (problem,) = caught.value.problems
+    assert problem.path.startswith(f'{NAME}.STATE["deep"][0]["thing"]')
+    assert problem.cure
+    assert problem.path in str(caught.value) and problem.cure in str(caught.value)
+    ending = {"Popen": "wait", "ThreadPoolExecutor": "shutdown", "ProcessPoolExecutor": "shutdown"}
+    getattr(thing, ending.get(kind, "close"), lambda: None)()
+
+
+def test_all_of_them_are_in_one_report(module: types.ModuleType) -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self._sock = socket.socket()
+
+    holder = Holder()
+    module.STATE["one"] = holder
+    module.STATE["two"] = functools.partial(print, (x for x in ()))
+    module.app.client = holder._sock  # the shorter way
+    with pytest.raises(NotCapturable) as caught:
+        snapshot(module.app)
+    holder._sock.close()
+    assert [problem.path for problem in caught.value.problems] == [
+        "app.client",
+        f'{NAME}.STATE["two"].args[0]',
+    ]
+
+
+CAN: dict[str, tuple[Callable[[Path], Any], Callable[[Any], bool]]] = {
+    "lock": (lambda _: threading.Lock(), lambda one: one.acquire(blocking=False)),
+    "held lock": (lambda _: _held(threading.Lock()), lambda one: one.acquire(blocking=False)),
+    "rlock": (lambda _: threading.RLock(), lambda one: one.acquire(blocking=False)),
+    "condition": (lambda _: threading.Condition(), lambda one: one.acquire(blocking=False)),
+    "event": (lambda _: _set(threading.Event()), lambda one: one.is_set()),
+    "semaphore": (lambda _: threading.BoundedSemaphore(3), lambda one: one._value == 3),
+    "barrier": (lambda _: threading.Barrier(2), lambda one: one.parties == 2),
+    "thread-local": (lambda _: _local(), lambda one: one.value == [1]),
+    "queue": (lambda _: _put(queue.Queue()), lambda one: one.get_nowait() == 7),
+    "asyncio event": (lambda _: asyncio.Event(), lambda one: not one.is_set()),
+    "asyncio lock": (lambda _: asyncio.Lock(), lambda one: not one.locked()),
+    "context variable": (lambda _: contextvars.ContextVar("x", default=5), lambda one: one.get() == 5),
+    "weak reference": (lambda _: weakref.ref(_KEPT), lambda one: one() is not None),
+    "dead weak reference": (lambda _: weakref.ref(_Thing()), lambda one: one() is None),
+    "weak set": (lambda _: weakref.WeakSet([_KEPT]), lambda one: len(one) == 1),
+    "weak values": (lambda _: weakref.WeakValueDictionary(a=_KEPT), lambda one: "a" in one),
+    "memory view": (lambda _: memoryview(b"ab"), lambda one: type(one) is memoryview and one == b"ab"),
+    "file for reading": (lambda p: _read(p, "r"), lambda one: one.read() == "rest"),
+    "binary file for reading": (lambda p: _read(p, "rb"), lambda one: one.read() == b"rest"),
+    "bytes in memory": (lambda _: io.BytesIO(b"abc"), lambda one: one.read() == b"abc"),
+    "cache": (lambda _: functools.lru_cache(5)(_double), lambda one: one(2) == 4),
+    "partial": (lambda _: functools.partial(_double, 4), lambda one: one() == 8),
+    "lambda": (lambda _: lambda x: x + 1, lambda one: one(1) == 2),
+    "closure": (lambda _: _counter(), lambda one: (one(), one()) == (2, 3)),
+    "random numbers": (lambda _: random.Random(3), lambda one: one.random() == random.Random(3).random()),
+    "system's random numbers": (lambda _: random.SystemRandom(), lambda one: 0 <= one.random() < 1),
+    "struct": (lambda _: struct.Struct("<I"), lambda one: one.size == 4),
+    "logger": (lambda _: logging.getLogger("x.y"), lambda one: one is logging.getLogger("x.y")),
+    "log handler": (lambda _: logging.StreamHandler(), lambda one: one.stream is sys.stderr),
+    "mapping proxy": (lambda _: types.MappingProxyType({1: 2}), lambda one: one[1] == 2),
+    "default dict": (lambda _: collections.defaultdict(list, a=[1]), lambda one: one["b"] == []),
+    "exception": (lambda _: ValueError("a"), lambda one: one.args == ("a",)),
+    "module": (lambda _: collections, lambda one: one is collections),
+    "class": (lambda _: collections.OrderedDict, lambda one: one is collections.OrderedDict),
+    "ellipsis": (lambda _: (..., NotImplemented), lambda one: one == (..., NotImplemented)),
+}
+
+
+class _Thing: ...
+
+
+_KEPT = _Thing()
+
+
+def _held(lock: Any) -> Any:
+    lock.acquire()
+    return lock
+
+
+def _set(event: Any) -> Any:
+    event.set()
+    return event
+
+
+def _put(one: Any) -> Any:
+    one.put(7)
+    return one
+
+
+def _local() -> Any:
+    local = threading.local()
+    local.value = [1]
+    return local
+
+
+def _read(directory: Path, mode: str) -> Any:
+    (directory / "text").write_text("read rest")
+    file = open(directory / "text", mode)  # noqa: SIM115
+    file.read(5)
+    return file
+
+
+def _double(x: int) -> int:
+    return 2 * x
+
+
+def _counter() -> Callable[[], int]:
+    count = 0
+
+    def more() -> int:
+        nonlocal count
+        count += 1
+        return count
+
+    more()
+    return more
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", CAN)
+def test_what_can_travel_works_when_it_is_back(kind: str, module: types.ModuleType, tmp_path: Path) -> None:
+    make, works = CAN[kind]
+    assert works(gave_back(module, make(tmp_path)))
+
+
+def test_a_reducer_of_the_users(module: types.ModuleType) -> None:
+    class Client:
+        def __init__(self, address: str) -> None:
+            self.address, self.sock = address, socket.socket()
+
+    register_reducer(Client, lambda one: (Client, (one.address,)))
+    try:
+        client = Client("10.0.0.1")
+        back = gave_back(module, client)
+        assert back.address == "10.0.0.1" and back.sock is not client.sock
+        client.sock.close()
+        back.sock.close()
+    finally:
+        del reducers._users[Client]
+        reducers._resolved.clear()
+
+
+# -- any graph of capturable parts ----------------------------------------------------------------------
+
+
+class Node:
+    """A thing with attributes."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
+ATOMS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary())
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Any]:
+    """Containers that hold atoms, each other and themselves."""
+    makers: list[Callable[[], Any]] = [list, dict, Node, collections.deque, collections.OrderedDict]
+    things = [draw(st.sampled_from(makers))() for _ in range(draw(st.integers(1, 8)))]
+    for thing in things:
+        for number in range(draw(st.integers(0, 4))):
+            part = draw(st.one_of(ATOMS, st.sampled_from(things)))
+            if draw(st.booleans()):
+                part = (part, number)
+            if isinstance(thing, (list, collections.deque)):
+                thing.append(part)
+            elif isinstance(thing, dict):
+                thing[draw(st.text(max_size=3))] = part
+            else:
+                setattr(thing, f"part{number}", part)
+    return things
+
+
+def shape(thing: Any, seen: dict[int, int]) -> Any:
+    """A description that is equal for graphs that are equal, identities and cycles included."""
+    if isinstance(thing, (list, dict, Node, collections.deque)):
+        if id(thing) in seen:
+            return ("again", seen[id(thing)])
+        seen[id(thing)] = len(seen)
+    kind = type(thing).__name__
+    if isinstance(thing, Node):
+        return kind, [(name, shape(part, seen)) for name, part in vars(thing).items()]
+    if isinstance(thing, dict):
+        return kind, [(key, shape(part, seen)) for key, part in thing.items()]
+    if isinstance(thing, (list, tuple, collections.deque)):
+        return kind, [shape(part, seen) for part in thing]
+    return kind, thing
+
+
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(graphs())
+def test_any_graph_comes_back_with_its_identities(things: list[Any]) -> None:
+    captured = capture.capture(things, Ownership("/nowhere"))
+    assert captured.problems == []
+    back = capture.release(captured)
+    assert back is not things
+    assert shape(back, {}) == shape(things, {})
