@@ -24,8 +24,11 @@ _CODES = {400: "bad_request", 413: "body_too_large"}
 _GONE = 499  # only in access lines: the client went before it was answered
 _MAX_REQUEST_ID = 200
 TURN_NS = 2_000_000
-"""How long a connection goes on being served, request after request, while others wait: to give it back and
-lend another costs the gateway as much as a small request does."""
+"""How much work a connection has done, request after request, while others wait: to give it back and lend
+another costs the gateway as much as a small request does. Processor time: where more instances than cores are
+busy, a turn by the clock would be over after a request or two."""
+LONGEST_TURN_NS = 20_000_000
+"""How long a turn may take by the clock, for apps that wait for others."""
 
 
 class Host(Protocol):
@@ -53,6 +56,7 @@ class Conversation:
         "_raw",
         "_rest",
         "_turn_ends",
+        "_work_ends",
         "abandoned",
         "answering",
         "asked_ns",
@@ -90,6 +94,7 @@ class Conversation:
         self._raw: RawBody | None = None
         self._rest = b""
         self._turn_ends = 0
+        self._work_ends = 0
 
     def run(self) -> None:
         """Serve until the loan is given back."""
@@ -132,7 +137,7 @@ class Conversation:
 
     def _in_turn(self) -> bool:
         """Whether this connection may go on although others wait."""
-        return time.monotonic_ns() < self._turn_ends
+        return time.monotonic_ns() < self._turn_ends and time.thread_time_ns() < self._work_ends
 
     def _without_blank_lines(self, data: bytes) -> bytes:
         """RFC 9112, 2.2: empty lines before a request are passed over."""
@@ -199,7 +204,8 @@ class Conversation:
         self.started_ns = time.monotonic_ns()
         self.asked_ns = self.started_ns if self.loan.requests else self.loan.t0_ns
         if not self._turn_ends:
-            self._turn_ends = self.started_ns + TURN_NS
+            self._turn_ends = self.started_ns + LONGEST_TURN_NS
+            self._work_ends = time.thread_time_ns() + TURN_NS
         self.begun = False
         self.request_id = self._name(head)
         self.page.wrote(self.loan.slot, self.loan.written)

@@ -212,7 +212,8 @@ def test_no_further_request_is_read_once_the_connection_is_wanted_back(
 
 
 def test_a_connection_has_its_turn_while_others_wait(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsgi_conversation, "TURN_NS", 60_000_000_000)
+    for name in ("TURN_NS", "LONGEST_TURN_NS"):
+        monkeypatch.setattr(wsgi_conversation, name, 60_000_000_000)
     monkeypatch.setattr(wsgi_loop, "GLANCE_S", 20.0)
     with WsgiGateway(menu) as gateway:
         gateway.words[page.W_DEMAND] = 1
