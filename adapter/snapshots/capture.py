@@ -44,11 +44,12 @@ def capture(app: Any, ownership: Ownership) -> Captured:
     out = io.BytesIO()
     buffers: list[Any] = []
     pickler = Pickler(out, ownership, Names(ownership), note, buffers.append)
+    pickler.dump(libraries.capture(early=True))
     # Who was imported later, is usually needed by who was imported earlier: leaves come first.
     for module in reversed(modules.values()):
         pickler.dump(_contents(module))
     pickler.dump({name: _data(module) for name, module in ownership.referred().items()})
-    pickler.dump(libraries.capture())
+    pickler.dump(libraries.capture(early=False))
     pickler.dump(app)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
     references = pickler.references - set(modules)
@@ -111,6 +112,7 @@ def release(captured: Captured) -> Any:
     for name, has_path in captured.modules:
         rebuild.make_module(name, has_path)
     unpickler = Unpickler(io.BytesIO(captured.stream), buffers=captured.buffers)
+    libraries.release(unpickler.load())
     for name, _ in reversed(captured.modules):
         vars(sys.modules[name]).update(unpickler.load())
     referred = unpickler.load()

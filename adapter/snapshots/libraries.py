@@ -18,16 +18,17 @@ ENVIRONMENT = ("DJANGO_SETTINGS_MODULE", "FLASK_DEBUG", "FLASK_ENV")
 
 
 class Entry(NamedTuple):
-    """`capture` gives a picklable state, `release` takes it."""
+    """`capture` gives a picklable state, `release` takes it. early: before any module is imported."""
 
     name: str
     capture: Callable[[], Any]
     release: Callable[[Any], None]
+    early: bool = False
 
 
-def capture() -> dict[str, Any]:
-    """The state of all entries."""
-    return {entry.name: entry.capture() for entry in ENTRIES}
+def capture(*, early: bool) -> dict[str, Any]:
+    """The state of the entries of one moment."""
+    return {entry.name: entry.capture() for entry in ENTRIES if entry.early is early}
 
 
 def release(states: dict[str, Any]) -> None:
@@ -35,6 +36,23 @@ def release(states: dict[str, Any]) -> None:
     for entry in ENTRIES:
         if entry.name in states:
             entry.release(states[entry.name])
+
+
+def settings_module() -> str | None:
+    """The module of Django's settings, which Django imports itself and therefore travels by reference."""
+    return os.environ.get("DJANGO_SETTINGS_MODULE") if _has_django() else None
+
+
+def _has_django() -> bool:
+    registry = sys.modules.get("django.apps.registry")
+    return registry is not None and bool(registry.apps.ready)
+
+
+def _set_up_django(was_ready: bool) -> None:
+    if was_ready:
+        import django  # type: ignore[import-untyped,unused-ignore]
+
+        django.setup()
 
 
 def _hooks() -> dict[str, list[Any]]:
@@ -105,7 +123,8 @@ def _set_snapstart(state: dict[str, list[Any]]) -> None:
 
 
 ENTRIES = (
-    Entry("environment", _environment, _set_environment),
+    Entry("environment", _environment, _set_environment, early=True),
+    Entry("django", _has_django, _set_up_django, early=True),
     Entry("hooks", _hooks, _set_hooks),
     Entry("snapshot-restore-py", _snapstart, _set_snapstart),
     Entry("loggers", _loggers, _set_loggers),

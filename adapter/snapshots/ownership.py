@@ -16,6 +16,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from snapfork.adapter.snapshots import libraries
+
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -52,11 +54,14 @@ class Ownership:
         own = {name: module for name, module in self._all() if self.is_users(module)}
         left = [name for name, module in own.items() if not self._named(name) and holds_models(module)]
         left += [name for name in self.referred() if name not in left]
+        if libraries.settings_module() in own:  # Django imports a project's modules by their names
+            left += own
         needs = {name: imports(module, own) for name, module in own.items()} if left else {}
         while left:
             name = left.pop()
             self._known[name] = False
             around = needs.get(name, set()) | {other for other, needed in needs.items() if name in needed}
+            around.add(name.rpartition(".")[0])  # an import goes through the package
             left += [one for one in around if self._known.get(one) and not self._named(one)]
 
     def _all(self) -> list[tuple[str, ModuleType]]:
