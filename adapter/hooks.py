@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NAMES = ("initializer", "before_snapshot", "after_fork", "pre_stop")
 _registered: dict[str, list[Hook]] = {name: [] for name in NAMES}
+_uncaptured: list[Hook] = []
 
 
 def initializer(hook: H) -> H:
@@ -51,6 +52,23 @@ def after_fork(hook: H) -> H:
 def pre_stop(hook: H) -> H:
     """Register `hook` to run in each instance before it leaves. Raises SettingError."""
     return _register("pre_stop", hook)
+
+
+def uncaptured(hook: H) -> H:
+    """Mark an initializer whose results must not be in a snapshot: the app is initialised at each start.
+
+    @hooks.initializer
+    @hooks.uncaptured
+    def fetch_secrets() -> None: ...
+    """
+    if hook not in _uncaptured:
+        _uncaptured.append(hook)
+    return hook
+
+
+def is_uncaptured(hook: Hook) -> bool:
+    """Whether `hook` was marked by `uncaptured`."""
+    return hook in _uncaptured
 
 
 def registered(name: str) -> list[Hook]:

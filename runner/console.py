@@ -33,6 +33,11 @@ def ms_text(ms: float) -> str:
     return f"{ms:.{digits}f} ms"
 
 
+def seconds_text(ms: float) -> str:
+    """Milliseconds as seconds with two digits that matter: 92 -> "0.09 s", 3210 -> "3.2 s"."""
+    return f"{ms / 1000:.{2 if ms < 1000 else 1}f} s"
+
+
 class Console:
     """Prints at once and never blocks: what a stuck terminal or pipe does not take is kept, then dropped."""
 
@@ -54,12 +59,12 @@ class Console:
         """One sentence about what went wrong."""
         self._say("error", self._paint("red", f"error: {text}"), {"text": text})
 
-    def building(self, function: str, generation: int, interpreter: Any) -> None:
+    def building(self, function: str, generation: int, interpreter: Any, how: str = "") -> None:
         """A template of `function` is being made with `interpreter` (serve_config.Interpreter)."""
         again = f" (generation {generation})" if generation > 1 else ""
         text = (
             f"starting a template{again} with {interpreter.path} "
-            f"({interpreter.version}, {interpreter.reason})"
+            f"({interpreter.version}, {interpreter.reason}){how}"
         )
         self._function(
             function,
@@ -109,6 +114,29 @@ class Console:
                 "traceback": traceback,
             },
         )
+
+    def restored(self, function: str, created: float, ms: float, init_ms: float) -> None:
+        """A template came from a snapshot of `created` (seconds since the epoch)."""
+        made = time.localtime(created)
+        today = time.strftime("%F", made) == time.strftime("%F")
+        when = time.strftime("%H:%M" if today else "%F %H:%M", made)
+        saved = f"; initialising took {seconds_text(init_ms)}" if init_ms else ""
+        self._function(
+            function,
+            f"restored from the snapshot of {when} in {seconds_text(ms)}{saved}",
+            "restored",
+            {"created": created, "ms": round(ms, 3), "init_ms": init_ms},
+        )
+
+    def kept(self, function: str, about: dict[str, Any], refused: str) -> None:
+        """A snapshot was kept for the next start, or, where `refused` says why, was not."""
+        if refused:
+            text = f"no snapshot is kept, and the next start initialises again: {refused}"
+        else:
+            text = f"a snapshot is kept ({size_text(about['bytes'])}); the next start restores it"
+        self._function(function, text, "snapshot", {"kept": not refused, "refused": refused})
+        for one in about.get("warnings", ()) if not refused else ():
+            self._function(function, self._paint("yellow", f"  captured: {one}"), "captured", {"text": one})
 
     def serving(self, urls: list[str], functions: list[dict[str, Any]]) -> None:
         """The listener is open: where, and which start kind each function's requests will get."""

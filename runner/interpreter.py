@@ -20,7 +20,10 @@ from snapfork.runner.errors import UserError
 from snapfork.runner.serve_config import Interpreter
 
 OLDEST = (3, 11)
-NEEDED = ("httptools", "uvloop", "uvicorn", "websockets", "h11", "click")
+NEEDED = (
+    *("httptools", "uvloop", "uvicorn", "websockets", "h11", "click"),
+    *("cloudpickle", "cryptography", "cffi", "pycparser"),  # for snapshots
+)
 # Copies in the app's environment that the instance side cannot use are passed over. Of uvicorn it uses inner
 # parts, which only hold within one minor version: that of the runner's own.
 OLDEST_USABLE = {"httptools": (0, 6, 4), "uvloop": (0, 21)}

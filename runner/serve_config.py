@@ -45,7 +45,8 @@ class ServeConfig:
     listeners: bound, non-blocking, not yet listening unless inherited. urls: one per listener, for people.
     access_log: "text", "json" or "off". control: TCP address of the
     control API, or None for the Unix socket alone.
-    runtime_dir: this runner's own directory, mode 0700.
+    runtime_dir: this runner's own directory, mode 0700. data_dir: where snapshots are kept; keeps_snapshots:
+    whether it makes and uses its own.
     """
 
     functions: list[FunctionConfig]
@@ -58,3 +59,5 @@ class ServeConfig:
     control: tuple[str, int] | None
     runtime_dir: str
     version: str
+    data_dir: str
+    keeps_snapshots: bool = True

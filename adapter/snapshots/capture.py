@@ -29,10 +29,11 @@ class Captured:
     buffers: list[Any]
     problems: list[tuple[Any, str]] = field(default_factory=list)
     references: set[str] = field(default_factory=set)
+    state: Any = None
 
 
-def capture(app: Any, ownership: Ownership) -> Captured:
-    """Pickle `app`, the state of every module of the user's, and what the app has set in libraries."""
+def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
+    """Pickle `app`, the state of the user's modules, what the app has set in libraries, and `state`."""
     ownership.settle()
     modules = ownership.modules()
     problems: list[tuple[Any, str]] = []
@@ -51,6 +52,7 @@ def capture(app: Any, ownership: Ownership) -> Captured:
     pickler.dump({name: _data(module) for name, module in ownership.referred().items()})
     pickler.dump(libraries.capture(early=False))
     pickler.dump(app)
+    pickler.dump(state)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
     references = pickler.references - set(modules)
     return Captured(named, out.getvalue(), buffers, problems, references)
@@ -108,7 +110,7 @@ class Unpickler(pickle.Unpickler):
 
 
 def release(captured: Captured) -> Any:
-    """The app again, in this process; its modules are in sys.modules."""
+    """The app again, in this process; its modules are in sys.modules, and its state in `captured`."""
     for name, has_path in captured.modules:
         rebuild.make_module(name, has_path)
     unpickler = Unpickler(io.BytesIO(captured.stream), buffers=captured.buffers)
@@ -121,4 +123,6 @@ def release(captured: Captured) -> Any:
     for name, data in referred.items():  # after all of them: they change each other's
         _lay_over(sys.modules[name], data)
     libraries.release(unpickler.load())
-    return unpickler.load()
+    app = unpickler.load()
+    captured.state = unpickler.load()
+    return app

@@ -50,12 +50,14 @@ def snapshot(
     app_dir: str | None = None,
     target: str = "",
     settings: dict[str, Any] | None = None,
+    state: Any = None,
 ) -> Snapshot:
     """Capture an initialised WSGI or ASGI app with the state of its modules.
 
     The user's modules are those below `app_dir` (by default where the app's own module is) and `__main__`;
     `by_value` and `by_reference` name modules or packages that are to be treated otherwise. `settings` are
-    kept in the file, for the runner. Registered before_snapshot hooks are not called: who serves does.
+    kept in the file, for the runner, and `state` travels with the app: what its lifespan has filled.
+    Registered before_snapshot hooks are not called: who serves does.
 
     Raises NotCapturable with everything that cannot travel, SnapshotError, or SettingError if `app` is none.
     """
@@ -64,9 +66,9 @@ def snapshot(
     directory = app_dir or (ownership.directory_of(home) if home else os.getcwd())
     wanted = [*by_value, "__main__"] if home is sys.modules.get("__main__") else by_value
     rule = ownership.Ownership(os.path.abspath(directory), wanted, by_reference)
-    captured = capture.capture(app, rule)
+    captured = capture.capture(app, rule, state)
     if captured.problems:
-        roots = {"app": app} | {
+        roots = {"app": app, "state": state} | {
             f"{name}.{attribute}": value
             for name, module in rule.modules().items()
             for attribute, value in vars(module).items()
@@ -97,18 +99,19 @@ def restore(path: str | os.PathLike[str]) -> Any:
 
     Raises SnapshotError in one sentence if the file is damaged, not trusted, or of another environment.
     """
-    app = load(file.read(path))
+    app, _ = load(file.read(path))
     for hook in [*hooks.registered("after_fork"), *_own_hooks(app)]:
         hook()
     return app
 
 
-def load(opened: file.Opened) -> Any:
-    """The app of a file that has been checked. Raises SnapshotError."""
+def load(opened: file.Opened) -> tuple[Any, Any]:
+    """The app of a file that has been checked, and its state. Raises SnapshotError."""
     check_environment(opened)
     modules = [(str(name), bool(has_path)) for name, has_path in opened.header.modules]
     try:
-        return capture.release(capture.Captured(modules, bytes(opened.stream), list(opened.buffers())))
+        captured = capture.Captured(modules, bytes(opened.stream), list(opened.buffers()))
+        return capture.release(captured), captured.state
     except Exception as error:  # user code runs in here
         text = (str(error) or "no reason given").splitlines()[0]
         raise SnapshotError(f"{opened.path} does not come back: {type(error).__name__}: {text}") from error

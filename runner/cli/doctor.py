@@ -7,13 +7,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from snapfork.runner import interpreter
-from snapfork.runner.cli import checks, flags, targets
-from snapfork.runner.cli.examination import Broken, Report, examine
-from snapfork.runner.cli.overrides import function_overrides
+from snapfork.runner.cli import flags
+from snapfork.runner.cli.examination import Broken, Report, config_of, examine
 from snapfork.runner.cli.tables import plain_table
 from snapfork.runner.console import Console, ms_text, print_user_error, size_text
-from snapfork.runner.serve_config import FunctionConfig
 
 SLOW_MS = 5.0
 TITLES = {"spawn": "Against forking", "note": "Worth knowing"}
@@ -47,17 +44,7 @@ def doctor(
       runner doctor --app-dir src 'shop:create_app()' --json
     """
     console = Console(fd=2)
-    directory = checks.existing_directory("--app-dir", app_dir)
-    named = [target] if target else checks.default_target(directory, [], console)
-    (chosen,) = targets.resolve(named, [])
-    config = FunctionConfig(
-        name=chosen.name,
-        target=chosen.target,
-        app_dir=directory,
-        overrides=function_overrides(directory, chosen.name, flags.overrides(settings)),
-        prefixes=chosen.prefixes,
-        interpreter=interpreter.choose(directory, python, console.info),
-    )
+    config = config_of(target, app_dir, python, settings, console)
     try:
         report = examine(config)
     except Broken as broken:

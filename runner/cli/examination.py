@@ -9,6 +9,10 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+from snapfork.runner import interpreter
+from snapfork.runner.cli import checks, flags, targets
+from snapfork.runner.cli.overrides import function_overrides
+from snapfork.runner.console import Console
 from snapfork.runner.errors import UserError
 from snapfork.runner.gateway.bases import (
     THREAD_VARIABLES,
@@ -16,9 +20,27 @@ from snapfork.runner.gateway.bases import (
     inherited_environment,
     soft_file_limit,
 )
+from snapfork.runner.kept.store import config_home, default_directory
 from snapfork.runner.processes import boot
 from snapfork.runner.serve_config import FunctionConfig
 from snapfork.runner.wire import fds, frames
+
+
+def config_of(
+    target: str | None, app_dir: str, python: str | None, settings: dict[str, Any], console: Console
+) -> FunctionConfig:
+    """The one function of a command line. Raises UserError."""
+    directory = checks.existing_directory("--app-dir", app_dir)
+    named = [target] if target else checks.default_target(directory, [], console)
+    (chosen,) = targets.resolve(named, [])
+    return FunctionConfig(
+        name=chosen.name,
+        target=chosen.target,
+        app_dir=directory,
+        overrides=function_overrides(directory, chosen.name, flags.overrides(settings)),
+        prefixes=chosen.prefixes,
+        interpreter=interpreter.choose(directory, python, console.info),
+    )
 
 
 @dataclass
@@ -53,19 +75,7 @@ class Broken(UserError):
 def examine(config: FunctionConfig) -> Report:
     """Build the function's template as `runner serve` would and report. Raises Broken and UserError."""
     report = Report(config.name, config.target, config.interpreter.path)
-    skip: list[int] = []
-    while True:
-        end = _once(config, report, skip)
-        if "dirtied" not in end:
-            break
-        # As in serving: the template is built again without the warm-up requests that left something.
-        report.findings += [one for one in end["dirtied"]["findings"] if one.get("request") is not None]
-        skip = sorted(end["dirtied"]["skip_warmup"])
-        report.stages = []
-    if "failed" in end:
-        raise Broken(end["failed"]["sentence"], end["failed"].get("traceback"))
-    ready = end["ready"]
-    report.skipped_warmup = skip
+    ready = run(config, {}, report)["ready"]
     report.mode, report.interface, report.lifespan = ready["mode"], ready["interface"], ready["lifespan"]
     report.target, report.memory_bytes = ready["target"], ready["rss"]
     report.findings += [*ready["findings"], *ready["noticed"]]
@@ -73,9 +83,23 @@ def examine(config: FunctionConfig) -> Report:
     return report
 
 
-def _once(config: FunctionConfig, report: Report, skip: list[int]) -> dict[str, Any]:
-    """One build: stages go into `report`; the message that ended it."""
-    return in_child(config, {"order": order_of(config, skip)}, report.stages)
+def run(config: FunctionConfig, work: dict[str, Any], report: Report, restore: str = "") -> dict[str, Any]:
+    """Build the function's template, from the snapshot `restore` if one is named, and do `work` with it.
+
+    Stages go into `report`; returned is the message that ended it, "ready" or "done". Raises Broken.
+    """
+    while True:
+        order = order_of(config, report.skipped_warmup) | {"restore": restore}
+        end = in_child(config, {"order": order, **work}, report.stages)
+        if "failed" in end:
+            raise Broken(end["failed"]["sentence"], end["failed"].get("traceback"))
+        if "dirtied" not in end:
+            return end
+        # As in serving: the template is built again without the warm-up requests that left something.
+        found = end["dirtied"].get("findings", [])
+        report.findings += [one for one in found if one.get("request") is not None]
+        report.skipped_warmup = sorted(end["dirtied"]["skip_warmup"])
+        report.stages = []
 
 
 def in_child(config: FunctionConfig, work: dict[str, Any], stages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -138,4 +162,9 @@ def order_of(config: FunctionConfig, skip: list[int]) -> dict[str, Any]:
         "trusted_proxies": ["127.0.0.1", "::1", "unix"],
         "access_log": "off",
         "boot_id": "doctor00",
+        "keep": False,
+        "forget": "",
+        "elsewhere": False,
+        "data_dir": default_directory(),
+        "config_home": config_home(),
     }

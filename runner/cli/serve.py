@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from snapfork.runner import interpreter, runtime_dir
 from snapfork.runner.cli import checks, flags, listeners, targets
 from snapfork.runner.cli.overrides import function_overrides, warn_of_strangers
 from snapfork.runner.console import Console
+from snapfork.runner.kept.store import default_directory
 from snapfork.runner.serve_config import FunctionConfig, ServeConfig
 from snapfork.runner.version import version
 
@@ -50,6 +52,21 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="DIR", show_default=False, help="What --reload watches (default: --app-dir). Repeatable."
+        ),
+    ] = None,
+    snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--snapshot/--no-snapshot",
+            help="Keep a snapshot of the initialised app, and start from it while nothing has changed.",
+        ),
+    ] = True,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            show_default="~/.local/share/snapfork",
+            help="Where snapshots are kept.",
         ),
     ] = None,
     host: Annotated[
@@ -139,6 +156,8 @@ def serve(
             control=control_address,
             version=version(),
             runtime_dir=runtime_dir.create(note(urls, functions)),
+            data_dir=os.path.abspath(data_dir or default_directory()),
+            keeps_snapshots=snapshot,
         )
         raise typer.Exit(run(config, console))
     finally:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from snapfork.runner import interpreter
-from snapfork.runner.cli import checks, flags, targets
-from snapfork.runner.cli.examination import Broken, in_child, order_of
-from snapfork.runner.cli.overrides import function_overrides
+from snapfork.runner.cli import flags
+from snapfork.runner.cli.examination import Broken, Report, config_of, run
 from snapfork.runner.console import Console, ms_text, print_user_error, size_text
 from snapfork.runner.errors import UserError
 from snapfork.runner.policy.likeness import all_differences
@@ -67,20 +64,10 @@ def snapshot(
       runner inspect shop.snap
     """
     console = Console(fd=2)
-    directory = checks.existing_directory("--app-dir", app_dir)
-    named = [target] if target else checks.default_target(directory, [], console)
-    (chosen,) = targets.resolve(named, [])
-    path = os.path.abspath(output or f"{chosen.name}.snap")
+    config = config_of(target, app_dir, python, settings, console)
+    path = os.path.abspath(output or f"{config.name}.snap")
     if not path.endswith(".snap"):
         raise UserError(f"--output {output}: a snapshot's name ends in .snap.", f"Type: -o {output}.snap")
-    config = FunctionConfig(
-        name=chosen.name,
-        target=chosen.target,
-        app_dir=directory,
-        overrides=function_overrides(directory, chosen.name, flags.overrides(settings)),
-        prefixes=chosen.prefixes,
-        interpreter=interpreter.choose(directory, python, console.info),
-    )
     draft = f"{path.removesuffix('.snap')}.{os.getpid()}.snap"
     try:
         _make(config, path, draft, {"by_value": by_value or [], "by_reference": by_reference or []}, console)
@@ -96,13 +83,13 @@ def snapshot(
 
 def _make(config: FunctionConfig, path: str, draft: str, wish: dict[str, Any], console: Console) -> None:
     console.info(f"{config.name}: starting the app with {config.interpreter.path}")
-    live = _child(config, wish | {"output": draft})
+    live = run(config, {"capture": wish | {"output": draft}}, _report(config))["done"]
     captured = live["captured"]
     console.info(
-        f"{config.name}: initialised in {ms_text(live['loaded_ms'])}, captured in {ms_text(captured['ms'])}"
+        f"{config.name}: ready in {ms_text(live['ready_ms'])}, captured in {ms_text(captured['ms'])}"
     )
     begun = time.perf_counter()
-    restored = _child(replace(config, target=draft), {})
+    restored = run(config, {"capture": {}}, _report(config), draft)["done"]
     if found := all_differences(live["answers"], restored["answers"][0]):
         more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
         raise Broken(
@@ -115,7 +102,7 @@ def _make(config: FunctionConfig, path: str, draft: str, wish: dict[str, Any], c
     count = len(restored["answers"][0])
     requests = "one request" if count == 1 else f"{count} requests"
     console.info(
-        f"{config.name}: restored in {ms_text(restored['loaded_ms'])}, and {requests} compared, "
+        f"{config.name}: restored in {ms_text(restored['ready_ms'])}, and {requests} compared, "
         f"in a fresh process ({ms_text(took)} in all)"
     )
     if captured["needs"]:
@@ -127,8 +114,5 @@ def _make(config: FunctionConfig, path: str, draft: str, wish: dict[str, Any], c
     typer.echo(f"{path}: {size_text(captured['bytes'])}, {inside}; serve it: runner serve {path}")
 
 
-def _child(config: FunctionConfig, wish: dict[str, Any]) -> dict[str, Any]:
-    end = in_child(config, {"order": order_of(config, []), "capture": wish}, [])
-    if "failed" in end:
-        raise Broken(end["failed"]["sentence"], end["failed"].get("traceback"))
-    return dict(end["done"])
+def _report(config: FunctionConfig) -> Report:
+    return Report(config.name, config.target, config.interpreter.path)

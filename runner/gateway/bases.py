@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
+import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +30,7 @@ PRIVATE_VARIABLES = (
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
 )
+_MOST_NAMES = 2_000  # in one message
 _EXEC_TIME = ("PYTHONHASHSEED", "TZ", *THREAD_VARIABLES)
 _EXEC_TIME_PREFIXES = ("LD_", "MALLOC_", "PYTHONMALLOC", "GLIBC_TUNABLES")
 
@@ -49,22 +53,47 @@ def inherited_environment() -> dict[str, str]:
     }
 
 
+OnFrame = Callable[[memoryview, list[int]], None]
+
+
 class Base:
-    """Handle of one base process. `on_frame(kind, view, fds)` gets FORKED and DIED; `on_death` its end."""
+    """Handle of one base process. `on_frame(view, fds)` gets FORKED and DIED; `on_death` its end.
+
+    A stocked one is forked from another, and imports the modules that it is told to `take`.
+    """
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
+        interpreter: Interpreter,
+        sock: socket.socket,
+        on_frame: OnFrame,
+        on_death: Callable[[Base], None],
+    ) -> None:
+        self.interpreter = interpreter
+        self.pid = 0
+        self.alive = True
+        self.channel = Channel(loop, sock, on_frame, self._eof)
+        self._loop = loop
+        self._on_frame = on_frame
+        self._on_death = on_death
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: Watch | None = None
+        self._taken: set[str] = set()
+
+    @classmethod
+    def execute(
+        cls,
         loop: asyncio.AbstractEventLoop,
         interpreter: Interpreter,
         variables: dict[str, str],
         life_fd: int,
         soft_files: int,
         access_fd: int,
-        on_frame: Callable[[memoryview, list[int]], None],
+        on_frame: OnFrame,
         on_death: Callable[[Base], None],
-    ) -> None:
-        self.interpreter = interpreter
-        self._on_death = on_death
+    ) -> Base:
+        """A base in a fresh process, with `variables` in its environment."""
         ours, theirs = fds.pair()
         environment = inherited_environment() | variables
         threads = {name: environment.get(name) for name in THREAD_VARIABLES}
@@ -77,17 +106,38 @@ class Base:
             "nofile": soft_files,
             "access": access_fd,
         }
-        self.process = subprocess.Popen(
+        made = cls(loop, interpreter, ours, on_frame, on_death)
+        made._process = subprocess.Popen(
             [interpreter.path, "-P", boot.__file__, json.dumps(setup)],
             pass_fds=(theirs.fileno(), life_fd, access_fd),
             env=environment,
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
-        self.pid = self.process.pid
-        self.alive = True
-        self.channel = Channel(loop, ours, on_frame, lambda: None)
-        self._watch = Watch(loop, os.pidfd_open(self.pid), self._died)
+        made.forked(made._process.pid, os.pidfd_open(made._process.pid))
+        return made
+
+    def fork_stocked(self, number: int) -> Base:
+        """A base that is forked from this one; `number` names it among this one's children."""
+        ours, theirs = fds.pair()
+        self.channel.send(frames.pack_json({"op": "stock", "number": number}), (theirs.fileno(),))
+        theirs.close()
+        return Base(self._loop, self.interpreter, ours, self._on_frame, self._on_death)
+
+    def forked(self, pid: int, pidfd: int) -> None:
+        """The process exists now."""
+        self.pid = pid
+        self._watch = Watch(self._loop, pidfd, self._died)
+
+    def died(self, frame: frames.DiedFrame) -> None:
+        """The base that it was forked from reaped it; its pidfd acts."""
+
+    def take(self, modules: list[str]) -> None:
+        """Have the modules imported that it does not have yet, before any further order."""
+        new = [name for name in modules if name not in self._taken]
+        self._taken.update(new)
+        for at in range(0, len(new), _MOST_NAMES):
+            self.channel.send(frames.pack_json({"op": "take", "modules": new[at : at + _MOST_NAMES]}))
 
     def load(self, number: int, order: dict[str, Any], control: int, log_write: int) -> None:
         """Order a template for `order`; it speaks on `control` and prints to `log_write`."""
@@ -107,18 +157,28 @@ class Base:
 
     def end(self) -> None:
         """SIGKILL, for one that hangs."""
-        self.process.kill()
+        if self._watch is not None and self.alive:
+            signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
 
     def close(self) -> None:
         """Let it go: it exits when its socket closes."""
         self.alive = False
         self.channel.close()
-        self._watch.close()
+        if self._watch is not None:
+            self._watch.close()
+
+    def _eof(self) -> None:
+        if self.alive and not self.pid:
+            self._died()  # before it was forked, with the base that was to do it
 
     def _died(self) -> None:
         self.alive = False
         self.channel.drain()
-        self.process.wait()
+        if self._process is not None:
+            self._process.wait()
+        elif self._watch is not None:
+            with contextlib.suppress(OSError):  # not ours: the base that it came from reaps it
+                os.waitid(os.P_PIDFD, self._watch.pidfd, os.WEXITED | os.WNOHANG)
         self.close()
         self._on_death(self)
 

@@ -13,11 +13,22 @@ from snapfork.runner.console import Console
 from snapfork.runner.gateway.children import Watch
 from snapfork.runner.gateway.instances import Instance
 from snapfork.runner.serve_config import ServeConfig
+from snapfork.runner.wire import frames
 
 if TYPE_CHECKING:
     from snapfork.runner.gateway.bases import Base
     from snapfork.runner.gateway.connection import Connection
     from snapfork.runner.gateway.templates import Template
+
+
+class Child(Protocol):
+    """A process that a base or a template forks, as the gateway hears of it."""
+
+    def forked(self, pid: int, pidfd: int) -> None:
+        """It exists now."""
+
+    def died(self, frame: frames.DiedFrame) -> None:
+        """Who forked it has reaped it."""
 
 
 class Door(Protocol):
@@ -56,6 +67,8 @@ class Core:
     loan_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     instances: dict[int, Instance] = field(default_factory=dict)
     templates: dict[int, Template] = field(default_factory=dict)
+    others: dict[int, Child] = field(default_factory=dict)
+    stocked: dict[tuple[Any, ...], Base] = field(default_factory=dict)
     bases: dict[tuple[Any, ...], Base] = field(default_factory=dict)
     watches: dict[int, Watch] = field(default_factory=dict)
     attach_log: Callable[[int, str, str, int], None] = lambda fd, function, instance, pid: None

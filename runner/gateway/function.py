@@ -6,17 +6,23 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from snapfork.runner.gateway.bases import Base, exec_time_variables
+from snapfork.runner.console import ms_text
+from snapfork.runner.gateway.bases import Base
 from snapfork.runner.gateway.core import Core, Door
 from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.gateway.keeping import Keeping, Kept
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.templates import Template
+from snapfork.runner.kept.store import config_home
 from snapfork.runner.policy.elastic import backoff_s, effective_maximum
+from snapfork.runner.processes.target import is_snapshot
 from snapfork.runner.serve_config import FunctionConfig
 from snapfork.runner.wire.frames import FORK, SPAWN, START_NAMES
 
 TRIAL_DEADLINE_S = 15.0
 SLOW_IMPORT_S = 20.0
+KEEP_AFTER_S = 0.5
+"""How long a new template is left alone before it is captured: it has requests to fork for."""
 STABLE_NS = 60 * 10**9
 """A template that has lived this long starts its back-off anew."""
 
@@ -38,7 +44,7 @@ class Function:
         config: FunctionConfig,
         routes: list[dict[str, Any]],
         listener: Listener,
-        get_base: Callable[[FunctionConfig, dict[str, str]], Base],
+        get_base: Callable[[FunctionConfig, dict[str, str], list[str] | None], Base],
         on_frame: Callable[[memoryview, list[int]], None],
     ) -> None:
         self.core = core
@@ -64,32 +70,49 @@ class Function:
         self._crashes = 0
         self._ready_ns = 0
         self._trial_number = 0
+        self.found: dict[str, Any] | None = None
+        self.kept: Kept | None = None
+        self._keeping: Keeping | None = None
+        self._begun_ns = 0
 
     # -- building ------------------------------------------------------------------------------------
 
-    def build(self, generation: int | None = None) -> None:
-        """Start a template: of new code, or (`generation` given) once more of the same."""
+    def build(
+        self, generation: int | None = None, found: dict[str, Any] | None = None, mistrusted: str = ""
+    ) -> None:
+        """Start a template: of new code, or (`generation` given) once more of the same.
+
+        It is restored from the snapshot `found`, or looks for one itself, `mistrusted` excepted.
+        """
         if self.building is not None:
             overtaken, self.building = self.building, None
             overtaken.kill()
+        if self._keeping is not None:
+            self._keeping.cancel()
         core = self.core
+        self.found = found
+        self._begun_ns = core.clock()
         if generation is None:
             generation = next(core.numbers)
             self._skip = []
             self._crashes = 0  # new code is not to blame for the old
-        self.base = self._get_base(self.config, exec_time_variables(self.config.overrides.get("env") or {}))
+        self.base = self._get_base(self.config, self._variables(), found["modules"] if found else None)
         number = next(core.numbers)
         template = Template(core.loop, number, generation, self, self._on_frame)
         core.templates[number] = template
         self.building = template
-        self._order = self._make_order(generation)
+        self._order = self._make_order(generation) | {"forget": mistrusted}
+        if found:
+            self._order |= {"restore": found["path"], "keep": False}
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         self.base.load(number, self._order, template.theirs.fileno(), log_write)
         os.close(log_write)
         template.theirs.close()
         core.attach_log(log_read, self.name, "template", 0)
         version = self.version + (generation != self.pool.generation)
-        core.console.building(self.name, version, self.config.interpreter)
+        if found is None:
+            by_hand = "" if core.config.keeps_snapshots else ", from code (--no-snapshot)"
+            core.console.building(self.name, version, self.config.interpreter, by_hand)
         core.loop.call_later(SLOW_IMPORT_S, self._check_import, template)
 
     def _check_import(self, template: Template) -> None:
@@ -115,11 +138,22 @@ class Function:
             "boot_id": self.core.boot_id,
             # A second build may follow an edit so closely that bytecode of the version before looks current.
             "write_bytecode": not serve.reload and self.version == 0,
+            "keep": serve.keeps_snapshots and not is_snapshot(config.target),
+            "elsewhere": True,
+            "data_dir": serve.data_dir,
+            "config_home": config_home(),
         }
 
+    def _variables(self) -> dict[str, str]:
+        return self.config.overrides.get("env") or {}
+
     def template_stage(self, template: Template, stage: dict[str, Any]) -> None:
-        if template is self.building:
-            self.core.console.stage(self.name, stage["name"], stage["ms"], stage.get("detail", ""))
+        if template is not self.building:
+            return
+        self.core.console.stage(self.name, stage["name"], stage["ms"], stage.get("detail", ""))
+        if stage["name"] == "restore" and self.found:
+            ms = self.found["look_ms"] + (self.core.clock() - self._begun_ns) / 1e6
+            self.core.console.restored(self.name, self.found["created"], ms, self.found["init_ms"])
 
     def template_ready(self, template: Template, report: dict[str, Any]) -> None:
         if template is not self.building:
@@ -163,6 +197,12 @@ class Function:
         if template is not self.building:
             return
         self.building = None
+        if self.found and not is_snapshot(self.config.target):
+            self.core.console.warn(
+                f"{self.name}: {sentence.rstrip('.')}; initialising from code, and the snapshot is forgotten."
+            )
+            self.build(template.generation, mistrusted=self.found["path"])
+            return
         self.last_error = sentence
         self.core.console.failed(self.name, sentence, traceback)
         if self.pool.generation == template.generation and self.is_up:
@@ -177,7 +217,18 @@ class Function:
             self.core.console.info(
                 f"{self.name}: a warm-up request left what cannot be forked; building again without it."
             )
-            self.build(template.generation)
+            self.build(template.generation, self.found)
+
+    def template_found(self, template: Template, found: dict[str, Any]) -> None:
+        if template is not self.building:
+            return
+        self.building = None
+        console = self.core.console
+        if "check_ms" in found:
+            console.info(f"{self.name}: {self.config.target} checked whole in {ms_text(found['check_ms'])}.")
+        if "unstored" in found:
+            console.warn(f"{self.name}: {found['unstored']}; {self.config.target} is used where it is.")
+        self.build(template.generation, found)
 
     def template_died(self, template: Template) -> None:
         if template is not self.template or self.core.stopping:
@@ -259,6 +310,30 @@ class Function:
         if self._announce:
             self._announce = False
             self._listener.function_up(self)
+        if self.template is not None and self.template.report.get("keeps") and not self.core.stopping:
+            self.core.loop.call_later(KEEP_AFTER_S, self._keep, self.template)
+
+    # -- a snapshot for the next start ------------------------------------------------------------------
+
+    def _keep(self, template: Template) -> None:
+        if template is not self.template or not template.alive or self.building or self._keeping:
+            return
+        if self.core.stopping or template.retired:
+            return
+        self._keeping = Keeping(
+            self.core,
+            self.name,
+            template,
+            self._order,
+            lambda: self._get_base(self.config, self._variables(), None),
+            self._kept,
+        )
+        self._keeping.begin()
+
+    def _kept(self, kept: Kept) -> None:
+        self._keeping = None
+        self.kept = kept
+        self.core.console.kept(self.name, kept.about, kept.refused)
 
     def describe_start(self) -> tuple[str, float]:
         """(start kind that the next requests get, its measured milliseconds)."""

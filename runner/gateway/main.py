@@ -18,9 +18,9 @@ from typing import Any
 import uvloop
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
-from snapfork.runner.gateway.bases import Base, soft_file_limit
+from snapfork.runner.gateway.bases import Base, exec_time_variables, soft_file_limit
 from snapfork.runner.gateway.children import Watch, reap_strays
-from snapfork.runner.gateway.core import Core
+from snapfork.runner.gateway.core import Child, Core
 from snapfork.runner.gateway.desk import Desk
 from snapfork.runner.gateway.door import FrontDoor
 from snapfork.runner.gateway.function import Function
@@ -29,7 +29,6 @@ from snapfork.runner.gateway.pipes import Pipes
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.status import status
 from snapfork.runner.gateway.sweep import sweep
-from snapfork.runner.gateway.templates import Template
 from snapfork.runner.http.routes import Route, Routes
 from snapfork.runner.serve_config import FunctionConfig, ServeConfig
 from snapfork.runner.services import launch
@@ -183,12 +182,26 @@ class Gateway:
         shown = ", ".join(os.path.relpath(path) for path in paths[:3])
         self.reload(f"{shown}{' and more' if len(paths) > 3 else ''} changed")
 
-    def _base_for(self, config: FunctionConfig, variables: dict[str, str]) -> Base:
+    def _base_for(self, config: FunctionConfig, variables: dict[str, str], modules: list[str] | None) -> Base:
+        """The base for a function whose environment has `variables`; with `modules`, one that has them."""
+        plain = self._plain_base(config, exec_time_variables(variables))
+        if modules is None:
+            return plain
+        core = self.core
+        key = (config.interpreter.path, tuple(sorted(variables.items())))
+        stocked = core.stocked.get(key)
+        if stocked is None or not stocked.alive:
+            number = next(core.numbers)
+            stocked = core.others[number] = core.stocked[key] = plain.fork_stocked(number)
+        stocked.take(modules)
+        return stocked
+
+    def _plain_base(self, config: FunctionConfig, variables: dict[str, str]) -> Base:
         key = (config.interpreter.path, tuple(sorted(variables.items())))
         base = self.core.bases.get(key)
         if base is None or not base.alive:
             core = self.core
-            base = self.core.bases[key] = Base(
+            base = self.core.bases[key] = Base.execute(
                 self.loop,
                 config.interpreter,
                 variables,
@@ -210,10 +223,10 @@ class Gateway:
             child = self._child(forked.number)
             if child is None or not received:
                 fds.close_all(received)
-            elif isinstance(child, Template):
-                child.forked(forked.pid, received[0])
-            else:
+            elif isinstance(child, Instance):
                 child.home.forked(child, forked.pid, received[0])
+            else:
+                child.forked(forked.pid, received[0])
             return
         fds.close_all(received)
         if kind == frames.DIED:
@@ -224,11 +237,14 @@ class Gateway:
             elif child is not None:
                 child.died(died)
 
-    def _child(self, number: int) -> Instance | Template | None:
-        return self.core.instances.get(number) or self.core.templates.get(number)
+    def _child(self, number: int) -> Instance | Child | None:
+        core = self.core
+        return core.instances.get(number) or core.templates.get(number) or core.others.get(number)
 
     def _base_died(self, base: Base) -> None:
-        if not self.core.stopping:
+        core = self.core
+        core.others = {number: one for number, one in core.others.items() if one is not base}
+        if not core.stopping:
             self.console.warn(f"the base template (pid {base.pid}) died; it is started again when needed.")
         for one in self.functions:
             one.base_died(base)
@@ -331,7 +347,8 @@ class Gateway:
     def _known_pids(self) -> set[int]:
         core = self.core
         known = {one.pid for one in core.instances.values()} | {one.pid for one in core.templates.values()}
-        return known | {one.pid for one in self._helpers} | {one.pid for one in core.bases.values()}
+        known |= {one.pid for one in (*core.bases.values(), *core.stocked.values())}
+        return known | {one.pid for one in self._helpers}
 
     # -- stop ----------------------------------------------------------------------------------------
 
@@ -379,7 +396,7 @@ class Gateway:
             pool.close()
         for template in list(self.core.templates.values()):
             template.kill()
-        for base in list(self.core.bases.values()):
+        for base in [*self.core.stocked.values(), *self.core.bases.values()]:
             base.close()
         if self._desk is not None:
             self._desk.close()

@@ -55,6 +55,7 @@ def _function(core: Core, function: Function) -> dict[str, Any]:
         "settings": {name: value for name, value in pool.settings.items() if name != "env"},
         "max_instances_effective": pool.limits.maximum,
         "template": _template(function),
+        "snapshot": _snapshot(function),
         "instances": [_instance(core, one) for one in list(pool.instances.values())],
         "starts": {name: tally.starts[name] for name in START_NAMES},
         "start_seconds": {name: times.as_dict() for name, times in tally.start_times.items()},
@@ -90,6 +91,16 @@ def _template(function: Function) -> dict[str, Any]:
         "rss_bytes": _resident(template.pid) if template is not None and alive else 0,
         "stages": template.stages if template is not None else [],
         "findings": template.report.get("findings", []) if template is not None else [],
+    }
+
+
+def _snapshot(function: Function) -> dict[str, Any]:
+    """restored: of when, and what initialising had taken, or None. kept: None where that is not known yet."""
+    found, kept = function.found, function.kept
+    return {
+        "restored": {"created": found["created"], "init_ms": found["init_ms"]} if found else None,
+        "kept": bool(found) or (None if kept is None else not kept.refused),
+        "refused": kept.refused if kept is not None else "",
     }
 
 

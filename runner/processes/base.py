@@ -1,6 +1,7 @@
 """The base template: the app's interpreter with the instance side imported and no user code.
 
-It forks one process per template, and, for functions that cannot be forked after initialisation, one per
+It forks one process per template, one more base that is stocked with frameworks if templates are restored
+from snapshots, and, for functions that cannot be forked after initialisation, one per
 instance (start kind `spawn`).
 
 Setup, a JSON object: `control` (SEQPACKET descriptor to the gateway), `life` (read end of the life pipe),
@@ -19,6 +20,9 @@ from typing import Any
 from snapfork.runner.processes import life, stdio
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.wire import fds, frames
+
+STARTS_THREADS = 69
+"""Exit status of a stocked base that something has made unfit to be forked (EX_UNAVAILABLE)."""
 
 
 def main(setup: dict[str, Any]) -> None:
@@ -76,7 +80,23 @@ class Base:
                 import snapfork.runner.processes.asgi_loop  # noqa: F401
         elif operation == "forget":
             self.orders.pop(message["generation"], None)
+        elif operation == "stock":
+            if self.forker.fork(message["number"]):
+                self._become_stocked(socket.socket(fileno=received[0]))
+        elif operation == "take":
+            self._take(message["modules"])
         fds.close_all(received)
+
+    def _become_stocked(self, control: socket.socket) -> None:
+        """Be a base of one's own, whose templates come from snapshots: frameworks are imported in it."""
+        self.control.close()
+        Base(control, self.setup).run()
+
+    def _take(self, modules: list[str]) -> None:
+        from snapfork.runner.processes import stock
+
+        if not stock.take(modules):
+            os._exit(STARTS_THREADS)
 
     def _become_template(self, order: dict[str, Any], received: list[int]) -> None:
         from snapfork.runner.processes import template

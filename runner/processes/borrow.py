@@ -16,7 +16,10 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-LENT = frozenset({"snapfork", "httptools", "uvloop", "uvicorn", "websockets", "h11", "click"})
+LENT = frozenset(
+    {"snapfork", "httptools", "uvloop", "uvicorn", "websockets", "h11", "click"}
+    | {"cloudpickle", "cryptography", "cffi", "_cffi_backend", "pycparser"}
+)
 
 
 class Lender:

@@ -25,6 +25,17 @@ def run_initializer(hooks: Hooks) -> None:
     run_all(_own("initializer", hooks))
 
 
+def uncaptured(hooks: Hooks) -> list[str]:
+    """The names of initializer hooks whose results are not to be in a snapshot."""
+    own = _own("initializer", hooks)
+    return [getattr(hook, "__qualname__", repr(hook)) for hook in own if adapter_hooks.is_uncaptured(hook)]
+
+
+def has_before_snapshot(hooks: Hooks) -> bool:
+    """Whether anything is let go of before the freeze."""
+    return bool(_own("before_snapshot", hooks) or _library("get_before_snapshot"))
+
+
 def run_before_snapshot(hooks: Hooks) -> None:
     """Run before_snapshot hooks, then snapshot-restore-py's in reverse order. Raises what one raises."""
     run_all([*_own("before_snapshot", hooks), *reversed(_library("get_before_snapshot"))])

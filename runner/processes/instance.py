@@ -19,6 +19,7 @@ from snapfork.runner.processes.touched import Touched
 from snapfork.runner.wire import fds, frames, page
 
 if TYPE_CHECKING:
+    from snapfork.runner.kept.recorder import Recorder
     from snapfork.runner.processes.lifespan import Lifespan
     from snapfork.runner.processes.load import Loaded
     from snapfork.runner.processes.serving import Served
@@ -38,7 +39,8 @@ class Prepared:
     lifespan: "template" (start-up has run), "instance" (runs in each), "off" or "none". term_handler: the
     app's own SIGTERM handler. notes: findings that are told but do not forbid forking. after_fork: the hooks
     of that moment. arm_each: instances do not die with the gateway by their process group. touched: the pages
-    that spares copy ahead; None where instances are not forked.
+    that spares copy ahead; None where instances are not forked. recorder, begun_ns, init_ms: what
+    initialising read, when it began (CLOCK_REALTIME) and how long it took, where a snapshot is to be kept.
     """
 
     order: dict[str, Any]
@@ -50,6 +52,9 @@ class Prepared:
     after_fork: list[Callable[[], Any]] = field(default_factory=list)
     arm_each: bool = False
     touched: Touched | None = None
+    recorder: Recorder | None = None
+    begun_ns: int = 0
+    init_ms: float = 0.0
 
     def make_ready(self) -> None:
         """Look up, once for all instances, what each would otherwise pay for."""
@@ -80,6 +85,15 @@ def _begin(prepared: Prepared, start: frames.StartFrame, received: list[int]) ->
     freeze.thaw()
     afterfork.repair()
     return link
+
+
+def wake(prepared: Prepared) -> None:
+    """Be a fork of a template that serves nobody."""
+    atfork.in_child()
+    if prepared.arm_each:
+        life.arm(prepared.order["setup"]["life"])
+    freeze.thaw()
+    afterfork.repair()
 
 
 def _rehearse(prepared: Prepared) -> None:

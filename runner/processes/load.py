@@ -12,14 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from snapfork.adapter import hooks as adapter_hooks
 from snapfork.adapter import interface, marks, settings
 from snapfork.adapter.settings import SettingError
-from snapfork.runner.processes import life, load_errors
+from snapfork.runner.processes import load_errors
 from snapfork.runner.processes import target as targets
 from snapfork.runner.processes.load_errors import LoadError
 from snapfork.runner.processes.target import Target
@@ -38,7 +38,8 @@ class Loaded:
 
     interface: "wsgi" or "asgi". settings: every setting, resolved. hooks: name -> functions of `serverless`
     (see `hooks` for those registered elsewhere). target: "module:attr", with the attribute that was found.
-    restored: it comes from a snapshot; its initializer hooks have run.
+    restored: it comes from a snapshot, and its initializer hooks have run: what the snapshot says of itself.
+    state: what its lifespan had filled.
     """
 
     app: Any
@@ -46,7 +47,8 @@ class Loaded:
     settings: dict[str, Any]
     hooks: dict[str, list[Callable[[], Any]]]
     target: str
-    restored: bool = False
+    restored: dict[str, Any] | None = None
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 def load(order: Mapping[str, Any]) -> Loaded:
@@ -61,10 +63,8 @@ def load(order: Mapping[str, Any]) -> Loaded:
     # Held at one thread until the fork; `afterfork` sets what the user wants.
     threads = order.get("setup", {}).get("threads", {})
     _set_environment(overrides.get("env", {}), threads, {})
-    if targets.is_snapshot(order["target"]):
-        app, shown = restore(order["target"], app_dir)
-        loaded = _judge(app, shown, overrides, app_dir)
-        loaded.restored = True
+    if order.get("restore"):
+        loaded = restore(order["restore"], app_dir, overrides)
         _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
         return loaded
     try:
@@ -80,8 +80,8 @@ def load(order: Mapping[str, Any]) -> Loaded:
     return loaded
 
 
-def restore(path: str, app_dir: str) -> tuple[Any, str]:
-    """(the app of a snapshot file, what it was made of). Raises LoadError."""
+def restore(path: str, app_dir: str, overrides: Mapping[str, Any]) -> Loaded:
+    """The app of a snapshot file that has been checked. Raises LoadError."""
     from snapfork.adapter.snapshots.errors import SnapshotError
 
     try:
@@ -89,15 +89,17 @@ def restore(path: str, app_dir: str) -> tuple[Any, str]:
     except ImportError as error:
         raise lacks(error) from None
     try:
-        if refusal := _checked_apart(path):
-            raise LoadError(refusal)
         opened = file.parse(path)
-        for directory in (opened.header.app_dir, app_dir):
+        header = opened.header
+        for directory in (header.app_dir, app_dir):
             if os.path.isdir(directory) and directory not in sys.path:
                 sys.path.insert(0, directory)
-        return snapshot.load(opened), opened.header.target or os.path.basename(path)
+        app, state = snapshot.load(opened)
     except SnapshotError as error:
         raise LoadError(str(error)) from None
+    loaded = _judge(app, header.target or os.path.basename(path), overrides, app_dir)
+    loaded.restored, loaded.state = header.settings, state or {}
+    return loaded
 
 
 def lacks(error: ImportError) -> LoadError:
@@ -106,30 +108,6 @@ def lacks(error: ImportError) -> LoadError:
         f"Snapshots need {error.name}, which {sys.executable} does not have; "
         f"type: {sys.executable} -m pip install cloudpickle cryptography"
     )
-
-
-def _checked_apart(path: str) -> str:
-    """Why the file is not to be loaded; "" if it may be. In a child: forks would pay for what it imports."""
-    from snapfork.adapter.snapshots import file
-    from snapfork.adapter.snapshots.errors import SnapshotError
-
-    read, write = os.pipe2(os.O_CLOEXEC)
-    with life.shielded_children():
-        pid = os.fork()
-    if pid == 0:
-        try:
-            file.read(path)
-            os._exit(0)
-        except SnapshotError as error:
-            os.write(write, str(error).encode()[:4096])
-        except BaseException as error:  # whatever it is, the file is not loaded
-            os.write(write, f"{path} cannot be checked: {type(error).__name__}: {error}".encode()[:4096])
-        os._exit(1)
-    os.close(write)
-    with open(read, "rb") as pipe:
-        said = pipe.read().decode(errors="replace")
-    status = os.waitpid(pid, 0)[1]
-    return said or (f"{path} cannot be checked: its check ended with {status}." if status else "")
 
 
 @contextmanager

@@ -11,7 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from snapfork.runner.processes import afterfork, audit, freeze, hooks, instance, life, memory, stdio, warmup
+from snapfork.runner.kept.recorder import Recorder
+from snapfork.runner.processes import (
+    afterfork,
+    apart,
+    audit,
+    freeze,
+    hooks,
+    instance,
+    keep,
+    life,
+    memory,
+    stdio,
+    warmup,
+)
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.processes.instance import Prepared
 from snapfork.runner.processes.load import LoadError, load
@@ -23,6 +36,8 @@ from snapfork.runner.processes.target import is_snapshot
 from snapfork.runner.wire import fds, frames
 
 OOM_SCORE = 300  # before the gateway, after instances
+INITIALISING = ("import", "initialise", "lifespan")
+"""The stages that a restore saves."""
 
 
 def main(order: dict[str, Any], received: list[int]) -> None:
@@ -36,9 +51,13 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     try:
         prepared = builder.build()
     except Failed as failure:
+        if "verify" in order:
+            keep.refuse(order, order["verify"], failure.sentence, control)
         builder.tell({"failed": {"sentence": failure.sentence, "traceback": failure.traceback}})
         prepared = None
     if prepared is not None:
+        if "verify" in order:
+            keep.verify(prepared, order["verify"], control)
         serve_orders(prepared, control)
     stdio.drain()
     os._exit(0)
@@ -62,6 +81,9 @@ class Builder:
         self.origins = Origins()
         self.auditor = audit.Audit(audit.baseline(), self.origins)
         self.warmups: list[dict[str, Any]] = []
+        self.recorder = Recorder()
+        self.begun_ns = time.time_ns()
+        self.init_ms = 0.0
 
     def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         try:
@@ -76,23 +98,30 @@ class Builder:
         begun = time.perf_counter()
         yield about
         ms = round((time.perf_counter() - begun) * 1000, 3)
+        self.init_ms += ms if name in INITIALISING else 0.0
         self.tell({"stage": {"name": name, "ms": ms, "detail": about.get("detail", "")}})
 
     def build(self) -> Prepared | None:
         """The finished template's contents, or None when this process is not the one to serve orders."""
+        if self._look_up():
+            return None
         self.origins.install()
-        with self.stage("restore" if is_snapshot(self.order["target"]) else "import"):
+        if self.order["keep"]:
+            self.recorder.install()
+        with self.stage("restore" if self.order.get("restore") else "import"):
             try:
                 loaded = load(self.order)
             except LoadError as error:
                 raise Failed(error.sentence, error.traceback_text) from None
         self.auditor.check("import")
-        if not loaded.restored:
+        if loaded.restored is None:
             with self.stage("initialise"):
                 _run_user_code("the initializer hook", lambda: hooks.run_initializer(loaded.hooks))
             self.auditor.check("initialise")
         prepared = Prepared(self.order, loaded, make_served(loaded, self.order), _claim_signals())
         wish = loaded.settings["lifespan"]
+        if loaded.restored is not None and wish == "auto":
+            return self._go_on(prepared, loaded.restored)
         if loaded.interface == "wsgi" or wish == "off":
             prepared.lifespan = "off" if loaded.interface == "asgi" else "none"
             return self._finish(prepared, None)
@@ -100,6 +129,37 @@ class Builder:
             prepared.lifespan = "instance"
             return self._finish(prepared, None)
         return self._with_candidate(prepared)
+
+    def _look_up(self) -> bool:
+        """Find the snapshot that this order names, or may use; True if another process is to restore it."""
+        order = self.order
+        if order.get("restore") or not (order["keep"] or is_snapshot(order["target"])):
+            return False
+        if is_snapshot(order["target"]):
+            said = apart.ask(lambda: lookup().enter(order))
+            if "found" not in said:
+                raise Failed(said.get("refused") or f"{order['target']} cannot be checked: {said['error']}")
+        else:
+            begun = time.perf_counter()
+            with self.stage("look up") as about:
+                said = apart.ask(lambda: lookup().look(order, dict(os.environ)))
+                about["detail"] = said.get("fresh") or said.get("error") or "a snapshot"
+            order["keep"] = "refused" not in said
+            said.get("found", {})["look_ms"] = (time.perf_counter() - begun) * 1000
+        if "found" not in said:
+            return False
+        if order["elsewhere"]:
+            self.tell({"found": said["found"]})
+            return True
+        order["restore"] = said["found"]["path"]
+        return False
+
+    def _go_on(self, prepared: Prepared, past: dict[str, Any]) -> Prepared | None:
+        """With a restored app: what its start-up did, it has."""
+        prepared.lifespan = past.get("lifespan") or "none"
+        prepared.served.state.update(prepared.loaded.state)
+        self.order["skip_warmup"] = sorted({*self.order["skip_warmup"], *past.get("skip_warmup", ())})
+        return self._finish(prepared, None)
 
     # -- lifespan: a candidate runs start-up once -------------------------------------------------------
 
@@ -171,7 +231,7 @@ class Builder:
     # -- warm-up to freeze -------------------------------------------------------------------------------
 
     def _finish(self, prepared: Prepared, loop: Any) -> Prepared | None:
-        if prepared.loaded.interface == "asgi" and loop is None and prepared.lifespan == "off":
+        if prepared.loaded.interface == "asgi" and loop is None and prepared.lifespan != "instance":
             from snapfork.runner.processes.loops import TemplateLoop
 
             loop = TemplateLoop()
@@ -189,7 +249,9 @@ class Builder:
         self._warm_up(prepared, loop)
         with self.stage("quiesce") as about:
             dropped = quiesce(loop.loop if loop is not None else None)
-            _run_user_code("a before_snapshot hook", lambda: hooks.run_before_snapshot(prepared.loaded.hooks))
+            if prepared.loaded.restored is None:
+                found = prepared.loaded.hooks
+                _run_user_code("a before_snapshot hook", lambda: hooks.run_before_snapshot(found))
             about["detail"] = " ".join(dropped)
         with self.stage("audit") as about:
             findings = self.auditor.final()
@@ -201,6 +263,10 @@ class Builder:
         if prepared.lifespan == "instance":
             with self.stage("warm up") as about:
                 about["detail"] = "skipped: start-up runs in each instance"
+            return
+        if prepared.loaded.restored is not None and hooks.has_before_snapshot(prepared.loaded.hooks):
+            with self.stage("warm up") as about:
+                about["detail"] = "skipped: what before_snapshot hooks let go of comes back after the fork"
             return
         with self.stage("warm up") as about:
             said = []
@@ -226,6 +292,10 @@ class Builder:
         with self.stage("freeze") as about:
             afterfork.prepare(self.order["setup"]["threads"], self.origins.seeded)
             self.origins.remove()
+            if self.order["keep"]:
+                self.recorder.remove()
+                prepared.recorder, prepared.begun_ns = self.recorder, self.begun_ns
+                prepared.init_ms = self.init_ms
             prepared.make_ready()
             stats = freeze.freeze()
             about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident, {stats['objects']} objects"
@@ -244,6 +314,7 @@ class Builder:
             "findings": findings,
             "warmup": self.warmups,
             "rss": memory.rss_bytes(),
+            "keeps": prepared.recorder is not None,
         }
         if self_pid and mode == "fork":
             pidfd = os.pidfd_open(os.getpid())
@@ -251,6 +322,13 @@ class Builder:
             os.close(pidfd)
         else:
             self.tell({"ready": report})
+
+
+def lookup() -> Any:
+    """The module that finds snapshots; imported only by processes that end."""
+    from snapfork.runner.kept import lookup
+
+    return lookup
 
 
 def _count(findings: list[audit.Finding]) -> str:
@@ -290,7 +368,13 @@ def serve_orders(prepared: Prepared, control: socket.socket) -> None:
         if size == 0:
             return
         if buffer[0] != frames.START:
-            return  # "exit" is the only other order
+            message = frames.unpack_json(view[:size])
+            if message["op"] != "capture":
+                return  # "exit"
+            if forker.fork(message["number"]):
+                keep.capture_in_child(prepared, message["draft"], socket.socket(fileno=received[0]))
+            fds.close_all(received)
+            continue
         start = frames.unpack_start(view[:size])
         if forker.fork(start.number):
             os.close(inherited)

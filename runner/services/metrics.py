@@ -91,6 +91,9 @@ def _gauges(functions: Functions) -> Iterator[Metric]:
         "snapfork_template_resident_bytes", "Resident memory of the template.", labels=["function"]
     )
     ready = GaugeMetricFamily("snapfork_template_ready", "1 when the template can fork.", labels=["function"])
+    stages = GaugeMetricFamily(
+        "snapfork_template_stage_seconds", "What the template's stages took.", labels=["function", "stage"]
+    )
     generation = GaugeMetricFamily(
         "snapfork_generation", "Which build of the function is serving.", labels=["function"]
     )
@@ -103,7 +106,9 @@ def _gauges(functions: Functions) -> Iterator[Metric]:
         memory.add_metric([name], template.get("rss_bytes") or 0)
         ready.add_metric([name], 1 if template.get("state") == "ready" else 0)
         generation.add_metric([name], entry.get("generation", 0))
-    yield from (instances, queue, memory, ready, generation)
+        for stage in template.get("stages", []):
+            stages.add_metric([name, stage["name"]], stage["ms"] / 1000)
+    yield from (instances, queue, memory, ready, generation, stages)
 
 
 def states(entry: dict[str, Any]) -> dict[str, int]:

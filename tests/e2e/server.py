@@ -91,6 +91,7 @@ class Server:
             **os.environ,
             MARK: self.mark,
             "XDG_RUNTIME_DIR": self.run_dir,
+            "XDG_DATA_HOME": f"{self.run_dir}/data",
             "PYTHONUNBUFFERED": "1",
         }
         environment.pop("VIRTUAL_ENV", None)
@@ -240,7 +241,10 @@ class Server:
 
 
 class Serve(Server):
-    """`runner serve WORDS --port 0`; python=None lets the runner find the app's interpreter."""
+    """`runner serve WORDS --port 0`; python=None lets the runner find the app's interpreter.
+
+    Snapshots are kept where a `data_dir` is given.
+    """
 
     def __init__(
         self,
@@ -250,13 +254,17 @@ class Serve(Server):
         env: Mapping[str, str] | None = None,
         preexec: Callable[[], None] | None = None,
         python: str | None = sys.executable,
+        data_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        listen = () if any(word.startswith("--uds") for word in words) else ("--port", "0")
-        directory = () if "--app-dir" in words else ("--app-dir", str(app_dir))
+        options = ["--data-dir", str(data_dir)] if data_dir else ["--no-snapshot"]
+        if not any(word.startswith("--uds") for word in words):
+            options += ["--port", "0"]
+        if "--app-dir" not in words:
+            options += ["--app-dir", str(app_dir)]
         # Named, because a .venv of the checkout would be taken for the apps in it.
-        chosen = ("--python", python) if python else ()
+        options += ["--python", python] if python else []
         super().__init__(
-            [sys.executable, "-m", "snapfork.runner", "serve", *words, *directory, *chosen, *listen],
+            [sys.executable, "-m", "snapfork.runner", "serve", *words, *options],
             r"serving on (\S+)", cwd=cwd, env=env, preexec=preexec,
         )  # fmt: skip
 

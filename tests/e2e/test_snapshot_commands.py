@@ -31,7 +31,13 @@ def load():
     STOCK["loaded"] += 1
     STOCK["items"] = list(range(1000))
 """
-HOLDS = "import socket\nSOCK = socket.socket()\ndef app(environ, start_response): ...\n"
+HOLDS = """
+import socket
+SOCK = socket.socket()
+def app(environ, start_response):
+    start_response("204 No Content", [])
+    return []
+"""
 DIFFERS = """
 import os
 HERE = os.getpid()

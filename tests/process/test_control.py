@@ -40,7 +40,7 @@ class Gateway:
     def __init__(self, directory: Path, control: tuple[str, int] | None) -> None:
         self.ours, theirs = socket.socketpair()
         life, self.life = os.pipe()
-        config = ServeConfig([], [], [], False, [], [], "off", control, str(directory), "1.0")
+        config = ServeConfig([], [], [], False, [], [], "off", control, str(directory), "1.0", "")
         self.process = launch.start(config, theirs.fileno(), life)
         theirs.close()
         os.close(life)

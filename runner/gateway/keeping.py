@@ -1,0 +1,133 @@
+"""Keeping a snapshot of a ready template: two processes behind everything else, and what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from snapfork.runner.gateway.bases import Base
+from snapfork.runner.gateway.channel import Channel
+from snapfork.runner.gateway.children import Watch
+from snapfork.runner.gateway.core import Core
+from snapfork.runner.gateway.templates import Template
+from snapfork.runner.wire import fds, frames
+
+DEADLINE_S = 600.0
+"""For each half, at the lowest priority on a machine that may be busy."""
+ENDED = "the process that was to make it ended by itself"
+LATE = f"it was not made within {DEADLINE_S:g} s"
+_drafts = itertools.count(1)
+
+
+@dataclass
+class Kept:
+    """How it ended: `about` of the snapshot (see `processes.keep.capture`), or why there is none."""
+
+    about: dict[str, Any]
+    refused: str = ""
+
+
+class Keeping:
+    """One attempt: a fork of `template` writes a draft, and a template of a base restores and compares it."""
+
+    def __init__(
+        self,
+        core: Core,
+        name: str,
+        template: Template,
+        order: dict[str, Any],
+        get_base: Callable[[], Base],
+        on_end: Callable[[Kept], None],
+    ) -> None:
+        self._core = core
+        self._name = name
+        self._template = template
+        self._order = order
+        self._get_base = get_base
+        self._on_end = on_end
+        drafts = os.path.join(core.config.data_dir, "snapshots", "drafts")
+        self._draft = os.path.join(drafts, f"{os.getpid()}-{next(_drafts)}.snap")
+        self._about: dict[str, Any] = {}
+        self._channel: Channel | None = None
+        self._watch: Watch | None = None
+        self._number = 0
+        self._over = False
+
+    def begin(self) -> None:
+        """Order the first half."""
+        self._next(
+            lambda number, sock: self._template.channel.send(
+                frames.pack_json({"op": "capture", "number": number, "draft": self._draft}), (sock,)
+            )
+        )
+
+    def cancel(self) -> None:
+        """The app's code has moved on."""
+        if not self._over:
+            self._on_end = lambda _: None
+            self._end(Kept({}, "it is no longer wanted"))
+
+    def forked(self, pid: int, pidfd: int) -> None:
+        """The process of this half exists now."""
+        self._watch = Watch(self._core.loop, pidfd, lambda: None)
+
+    def died(self, frame: frames.DiedFrame) -> None:
+        """Its socket tells."""
+
+    def _next(self, send: Callable[[int, int], None]) -> None:
+        self._close()
+        ours, theirs = fds.pair()
+        self._number = number = next(self._core.numbers)
+        self._core.others[number] = self
+        self._channel = Channel(self._core.loop, ours, self._message, lambda: self._fail(number, ENDED))
+        send(number, theirs.fileno())
+        theirs.close()
+        self._core.loop.call_later(DEADLINE_S, self._fail, number, LATE)
+
+    def _verify(self, number: int, sock: int) -> None:
+        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        order = self._order | {"restore": self._draft, "verify": self._draft, "keep": False}
+        self._get_base().load(number, order, sock, log_write)
+        os.close(log_write)
+        self._core.attach_log(log_read, self._name, "snapshot", 0)
+
+    def _message(self, view: memoryview, received: list[int]) -> None:
+        fds.close_all(received)
+        message = frames.unpack_json(view)
+        if "captured" in message:
+            self._about = message["captured"]
+            self._core.loop.call_soon(self._next, self._verify)
+        elif "kept" in message:
+            self._end(Kept(self._about | message["kept"]))
+        elif "unkept" in message:
+            self._end(Kept(self._about, message["unkept"]))
+        elif "dirtied" in message:
+            self._end(Kept(self._about, "restored, it does not warm up as it did"))
+
+    def _fail(self, number: int, why: str) -> None:
+        if number == self._number and not self._over:
+            self._end(Kept(self._about, why))
+
+    def _end(self, kept: Kept) -> None:
+        self._over = True
+        self._close()
+        for path in (self._draft, f"{self._draft}.json"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        self._on_end(kept)
+
+    def _close(self) -> None:
+        """Let go of the process of this half."""
+        self._core.others.pop(self._number, None)
+        if self._channel is not None:
+            self._channel.close()
+        if self._watch is not None:
+            with contextlib.suppress(ProcessLookupError, OSError):
+                signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
+            self._watch.close()
+            self._watch = None

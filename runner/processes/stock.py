@@ -1,0 +1,46 @@
+"""What a base template imports ahead: the frameworks that the snapshots in use refer to.
+
+Only modules of packages and of the standard library come into question, and only those whose import neither
+needs the app's settings nor starts anything: what fails here is imported by the template that needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+
+NOT_AHEAD = ("django.contrib", "__main__", "snapfork")
+"""Imports of models, which want Django's settings and apps set up first."""
+
+
+def choose(modules: Iterable[str]) -> list[str]:
+    """Of the modules that a snapshot names, those to import ahead, packages before what is in them."""
+    names = sorted(set(modules))
+    if any(name.partition(".")[0] == "django" for name in names):
+        # Packages beside Django may be apps of it, whose models must not be imported before it is set up.
+        names = [name for name in names if name.partition(".")[0] in {"django", *sys.stdlib_module_names}]
+    return [name for name in names if not any(name == one or name.startswith(f"{one}.") for one in NOT_AHEAD)]
+
+
+def take(modules: Iterable[str]) -> bool:
+    """Import `modules`; False if this process cannot be forked any more."""
+    settings = os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name in modules:
+                if name not in sys.modules:
+                    _import(name)
+    finally:
+        if settings is not None:
+            os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def _import(name: str) -> None:
+    with contextlib.suppress(BaseException):  # modules may raise anything; the template will tell
+        importlib.import_module(name)
