@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("ladder", "breakdown", "levers", "burst", "throughput", "memory", "density", "bodies", "soak")
+PARTS = (
+    *("ladder", "restore", "breakdown", "levers", "burst"),
+    *("throughput", "memory", "density", "bodies", "soak"),
+)
 EXAMPLES = """examples:
   sh benchmarks/run --quick
   sh benchmarks/run ladder burst --runs 1

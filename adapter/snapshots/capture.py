@@ -45,12 +45,12 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     out = io.BytesIO()
     buffers: list[Any] = []
     pickler = Pickler(out, ownership, Names(ownership), note, buffers.append)
-    pickler.dump(libraries.capture(early=True))
+    pickler.dump(libraries.capture(early=True, imports=bool(ownership.referred())))
     # Who was imported later, is usually needed by who was imported earlier: leaves come first.
     for module in reversed(modules.values()):
         pickler.dump(_contents(module))
     pickler.dump({name: _data(module) for name, module in ownership.referred().items()})
-    pickler.dump(libraries.capture(early=False))
+    pickler.dump(libraries.capture(early=False, imports=bool(ownership.referred())))
     pickler.dump(app)
     pickler.dump(state)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
@@ -117,6 +117,7 @@ def release(captured: Captured) -> Any:
     libraries.release(unpickler.load())
     for name, _ in reversed(captured.modules):
         vars(sys.modules[name]).update(unpickler.load())
+        rebuild.complete_module(sys.modules[name])
     referred = unpickler.load()
     for name in referred:
         importlib.import_module(name)

@@ -18,17 +18,20 @@ ENVIRONMENT = ("DJANGO_SETTINGS_MODULE", "FLASK_DEBUG", "FLASK_ENV")
 
 
 class Entry(NamedTuple):
-    """`capture` gives a picklable state, `release` takes it. early: before any module is imported."""
+    """`capture(imports)` gives a picklable state, `release` takes it.
+
+    imports: modules of the user's are imported again when it is restored. early: released before they are.
+    """
 
     name: str
-    capture: Callable[[], Any]
+    capture: Callable[[bool], Any]
     release: Callable[[Any], None]
     early: bool = False
 
 
-def capture(*, early: bool) -> dict[str, Any]:
-    """The state of the entries of one moment."""
-    return {entry.name: entry.capture() for entry in ENTRIES if entry.early is early}
+def capture(*, early: bool, imports: bool) -> dict[str, Any]:
+    """The state of the entries of one moment; see Entry."""
+    return {entry.name: entry.capture(imports) for entry in ENTRIES if entry.early is early}
 
 
 def release(states: dict[str, Any]) -> None:
@@ -48,14 +51,33 @@ def _has_django() -> bool:
     return registry is not None and bool(registry.apps.ready)
 
 
-def _set_up_django(was_ready: bool) -> None:
-    if was_ready:
-        import django  # type: ignore[import-untyped,unused-ignore]
+def _django(imports: bool) -> dict[str, Any] | None:
+    """What was given to settings.configure(), {} for a settings module; None for no Django that is set up."""
+    conf = sys.modules.get("django.conf")
+    if conf is None or not conf.settings.configured:
+        return None
+    holder = conf.settings._wrapped
+    given = {name: value for name, value in vars(holder).items() if name.isupper()}
+    if isinstance(holder, conf.Settings):
+        given = {}
+    elif imports:
+        return None  # who is imported configures it again
+    return {"given": given, "is_set_up": _has_django()}
 
+
+def _set_up_django(state: dict[str, Any] | None) -> None:
+    if state is None:
+        return
+    import django  # type: ignore[import-untyped,unused-ignore]
+    from django.conf import settings  # type: ignore[import-untyped,unused-ignore]
+
+    if state["given"] and not settings.configured:
+        settings.configure(**state["given"])
+    if state["is_set_up"]:
         django.setup()
 
 
-def _hooks() -> dict[str, list[Any]]:
+def _hooks(_: bool) -> dict[str, list[Any]]:
     return {name: hooks.registered(name) for name in hooks.NAMES}
 
 
@@ -65,7 +87,7 @@ def _set_hooks(state: dict[str, list[Any]]) -> None:
             hooks._register(name, function)
 
 
-def _loggers() -> dict[str, dict[str, Any]]:
+def _loggers(_: bool) -> dict[str, dict[str, Any]]:
     known = {"": logging.getLogger()}
     known |= {n: one for n, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
     return {name: state for name, one in known.items() if (state := _logger(one, name))}
@@ -94,7 +116,7 @@ def _set_loggers(state: dict[str, dict[str, Any]]) -> None:
         logger.handlers[:] = one["handlers"]
 
 
-def _environment() -> dict[str, str]:
+def _environment(_: bool) -> dict[str, str]:
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
 
 
@@ -103,7 +125,7 @@ def _set_environment(state: dict[str, str]) -> None:
         os.environ.setdefault(name, value)
 
 
-def _snapstart() -> dict[str, list[Any]]:
+def _snapstart(_: bool) -> dict[str, list[Any]]:
     """Registrations of snapshot-restore-py, which keeps them in module globals."""
     module = sys.modules.get("snapshot_restore_py")
     held = vars(module).items() if module is not None else ()
@@ -124,7 +146,7 @@ def _set_snapstart(state: dict[str, list[Any]]) -> None:
 
 ENTRIES = (
     Entry("environment", _environment, _set_environment, early=True),
-    Entry("django", _has_django, _set_up_django, early=True),
+    Entry("django", _django, _set_up_django, early=True),
     Entry("hooks", _hooks, _set_hooks),
     Entry("snapshot-restore-py", _snapstart, _set_snapstart),
     Entry("loggers", _loggers, _set_loggers),

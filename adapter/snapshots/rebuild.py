@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import contextvars
 import functools
+import importlib.machinery
 import sys
 import threading
 import types
@@ -15,6 +17,7 @@ from typing import Any
 def make_module(name: str, has_path: bool) -> types.ModuleType:
     """An empty module, registered before it is filled."""
     module = types.ModuleType(name)
+    vars(module)["__builtins__"] = vars(builtins)  # C code that imports looks there
     if has_path:
         module.__path__ = []
     sys.modules[name] = module
@@ -22,6 +25,20 @@ def make_module(name: str, has_path: bool) -> types.ModuleType:
     if parent in sys.modules:
         setattr(sys.modules[parent], last, module)
     return module
+
+
+def complete_module(module: types.ModuleType) -> None:
+    """What an import sets beside the contents: libraries find a package's files by its spec."""
+    file = getattr(module, "__file__", None)
+    loader = importlib.machinery.SourceFileLoader(module.__name__, file) if file else None
+    path = getattr(module, "__path__", None)
+    spec = importlib.machinery.ModuleSpec(
+        module.__name__, loader, origin=file, is_package=path is not None
+    )  # fmt: skip
+    if path is not None:
+        spec.submodule_search_locations = list(path)
+    spec.has_location = file is not None
+    module.__spec__, module.__loader__ = spec, loader
 
 
 def make_function(code: types.CodeType, namespace: dict[str, Any], closure: tuple[Any, ...] | None) -> Any:

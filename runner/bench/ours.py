@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from snapfork.runner.bench.servers import Server, free_port
@@ -20,7 +22,7 @@ STATE_S = 60.0
 class Runner(Server):
     """`runner serve TARGET` for an interpreter, access log off, with settings such as {"spares": 0}.
 
-    Lists repeat their flag; an empty one is "none".
+    Lists repeat their flag; an empty one is "none". Without a `data_dir` no snapshots are kept or used.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Runner(Server):
         cwd: str = ".",
         env: Mapping[str, str] | None = None,
         access_log: bool = False,
+        data_dir: str | None = None,
         **settings: Any,
     ) -> None:
         port, self.control = free_port(), free_port()
@@ -48,6 +51,7 @@ class Runner(Server):
             "--app-dir",
             app_dir,
             *where,
+            *(["--data-dir", data_dir] if data_dir else ["--no-snapshot"]),
         ]
         super().__init__(
             "runner serve", [*command, *log, *flags(settings)], port, cwd=cwd, env=env, path=path
@@ -91,6 +95,28 @@ class Runner(Server):
                 wanted = counts or "no instance"
                 raise UserError(f"the runner has {dict(states)} instead of {wanted}.", self.tail())
             time.sleep(0.002)
+
+    def wait_for_template(self, generation: int) -> dict[str, Any]:
+        """The function's status once the template of the `generation`th build serves. Raises UserError."""
+        return self._wait(lambda one: one["generation"] == generation and one["template"]["state"] == "ready")
+
+    def wait_for_snapshot(self) -> None:
+        """Until a snapshot has been kept. Raises UserError if none can be."""
+        function = self._wait(lambda one: one["snapshot"]["kept"] is not None)
+        if not function["snapshot"]["kept"]:
+            raise UserError(f"no snapshot is kept: {function['snapshot']['refused']}.", self.tail())
+
+    def reload(self) -> None:
+        """Have the template built anew."""
+        os.kill(self.status()["pid"], signal.SIGHUP)
+
+    def _wait(self, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + STATE_S
+        while not true(function := self.function()):
+            if time.monotonic() > deadline:
+                raise UserError("the runner does not come to the state that is waited for.", self.tail())
+            time.sleep(0.002)
+        return function
 
     def instance_pids(self) -> list[int]:
         """Processes that serve: not the gateway, its helpers or templates."""

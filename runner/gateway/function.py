@@ -73,7 +73,8 @@ class Function:
         self.found: dict[str, Any] | None = None
         self.kept: Kept | None = None
         self._keeping: Keeping | None = None
-        self._begun_ns = 0
+        self._asked_ns = 0
+        self.ready_ms = 0.0
 
     # -- building ------------------------------------------------------------------------------------
 
@@ -91,7 +92,8 @@ class Function:
             self._keeping.cancel()
         core = self.core
         self.found = found
-        self._begun_ns = core.clock()
+        if found is None:
+            self._asked_ns = core.clock()
         if generation is None:
             generation = next(core.numbers)
             self._skip = []
@@ -152,7 +154,7 @@ class Function:
             return
         self.core.console.stage(self.name, stage["name"], stage["ms"], stage.get("detail", ""))
         if stage["name"] == "restore" and self.found:
-            ms = self.found["look_ms"] + (self.core.clock() - self._begun_ns) / 1e6
+            ms = (self.core.clock() - self._asked_ns) / 1e6
             self.core.console.restored(self.name, self.found["created"], ms, self.found["init_ms"])
 
     def template_ready(self, template: Template, report: dict[str, Any]) -> None:
@@ -163,6 +165,7 @@ class Function:
         old, self.template = self.template, template
         self.last_error = None
         self._ready_ns = self.core.clock()
+        self.ready_ms = (self._ready_ns - self._asked_ns) / 1e6
         mode = SPAWN if report["mode"] == "spawn" else FORK
         if report["findings"]:
             self.core.console.findings(self.name, report["mode"], report["findings"])

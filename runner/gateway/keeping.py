@@ -101,6 +101,8 @@ class Keeping:
         message = frames.unpack_json(view)
         if "captured" in message:
             self._about = message["captured"]
+            self._core.others.pop(self._number, None)
+            self._number = 0  # its end is no failure any more, and may be read before the next half begins
             self._core.loop.call_soon(self._next, self._verify)
         elif "kept" in message:
             self._end(Kept(self._about | message["kept"]))

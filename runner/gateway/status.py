@@ -90,6 +90,7 @@ def _template(function: Function) -> dict[str, Any]:
         "error": function.last_error,
         "rss_bytes": _resident(template.pid) if template is not None and alive else 0,
         "stages": template.stages if template is not None else [],
+        "ready_ms": round(function.ready_ms, 3),
         "findings": template.report.get("findings", []) if template is not None else [],
     }
 

@@ -95,7 +95,7 @@ def enter(order: dict[str, Any]) -> dict[str, Any]:
             about["check_ms"] = (time.perf_counter() - begun) * 1000
     except SnapshotError as error:
         return {"refused": str(error)}
-    return {"found": _found(there, opened, _created(opened), 0.0) | {"look_ms": 0.0} | about}
+    return {"found": _found(there, opened, _created(opened), 0.0) | about}
 
 
 def _take(store: Store, path: str, opened: Any) -> tuple[str, bool]:

@@ -17,7 +17,7 @@ import socket
 import sys
 from typing import Any
 
-from snapfork.runner.processes import life, stdio
+from snapfork.runner.processes import instance, life, stdio, template
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.wire import fds, frames
 
@@ -99,16 +99,12 @@ class Base:
             os._exit(STARTS_THREADS)
 
     def _become_template(self, order: dict[str, Any], received: list[int]) -> None:
-        from snapfork.runner.processes import template
-
         self.control.close()
         template.main(order, received)
         os._exit(0)
 
     def _spawn(self, start: frames.StartFrame, received: list[int]) -> None:
         if self.forker.fork(start.number):
-            from snapfork.runner.processes import instance
-
             self.control.close()
             instance.spawned(self.orders[start.generation], start, received)
             os._exit(0)

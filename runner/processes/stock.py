@@ -13,6 +13,8 @@ import sys
 import warnings
 from collections.abc import Iterable
 
+OURS = ("snapfork.adapter.snapshots.file", "snapfork.adapter.snapshots.snapshot")
+"""What every restore needs."""
 NOT_AHEAD = ("django.contrib", "__main__", "snapfork")
 """Imports of models, which want Django's settings and apps set up first."""
 
@@ -28,6 +30,8 @@ def choose(modules: Iterable[str]) -> list[str]:
 
 def take(modules: Iterable[str]) -> bool:
     """Import `modules`; False if this process cannot be forked any more."""
+    for name in OURS:
+        importlib.import_module(name)
     settings = os.environ.pop("DJANGO_SETTINGS_MODULE", None)
     try:
         with warnings.catch_warnings():

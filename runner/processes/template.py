@@ -25,6 +25,7 @@ from snapfork.runner.processes import (
     stdio,
     warmup,
 )
+from snapfork.runner.processes.descriptors import open_descriptors
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.processes.instance import Prepared
 from snapfork.runner.processes.load import LoadError, load
@@ -113,6 +114,7 @@ class Builder:
                 loaded = load(self.order)
             except LoadError as error:
                 raise Failed(error.sentence, error.traceback_text) from None
+        self._disown_snapshot()
         self.auditor.check("import")
         if loaded.restored is None:
             with self.stage("initialise"):
@@ -140,12 +142,10 @@ class Builder:
             if "found" not in said:
                 raise Failed(said.get("refused") or f"{order['target']} cannot be checked: {said['error']}")
         else:
-            begun = time.perf_counter()
             with self.stage("look up") as about:
                 said = apart.ask(lambda: lookup().look(order, dict(os.environ)))
                 about["detail"] = said.get("fresh") or said.get("error") or "a snapshot"
             order["keep"] = "refused" not in said
-            said.get("found", {})["look_ms"] = (time.perf_counter() - begun) * 1000
         if "found" not in said:
             return False
         if order["elsewhere"]:
@@ -153,6 +153,13 @@ class Builder:
             return True
         order["restore"] = said["found"]["path"]
         return False
+
+    def _disown_snapshot(self) -> None:
+        """A mapping keeps its descriptor, which nobody reads."""
+        path = self.order.get("restore")
+        if path:
+            opened = open_descriptors()
+            self.auditor.own_fds |= {fd for fd, target in opened.items() if target == os.path.realpath(path)}
 
     def _go_on(self, prepared: Prepared, past: dict[str, Any]) -> Prepared | None:
         """With a restored app: what its start-up did, it has."""
