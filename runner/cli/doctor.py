@@ -33,9 +33,9 @@ def doctor(
     """Start an app once, as `runner serve` would, and tell what a fork would break or share.
 
     Looks for threads, sockets, open files, executors, event loops, random numbers and secrets made at
-    import, libraries that mind a fork, state kept in the process, slow imports and memory. Each finding
-    comes with its origin and its cure. The exit code is 0 when instances can be forked, 1 when each would
-    be a fresh process, and 2 when the app does not start.
+    import, libraries that mind a fork, state kept in the process, slow imports and memory, and for what
+    cannot be in a snapshot. Each finding comes with its origin and its cure. The exit code is 0 when
+    instances can be forked, 1 when each would be a fresh process, and 2 when the app does not start.
 
     [bold]Examples[/bold]
 
@@ -87,7 +87,24 @@ def render(report: Report) -> None:
         out.print(
             f"\nThe template is warmed without request {numbers} of `warmup`: it left what is marked so."
         )
+    _snapshot(out, report.snapshot)
     _imports(out, report.imports)
+
+
+def _snapshot(out: Any, about: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    refused = about.get("refused") or about.get("error")
+    if refused:
+        out.print(f"\n[bold]No snapshot[/bold] can be kept\n  {escape(refused)}")
+        return
+    count = len(about["modules"])
+    inside = f"{count} module{'s' if count != 1 else ''} of the app inside"
+    out.print(f"\n[bold]A snapshot[/bold] can be kept: {size_text(about['bytes'])}, {inside}")
+    if about["needs"]:
+        out.print(escape(f"  must be there when it is restored: {', '.join(about['needs'])}"))
+    for one in about["warnings"]:
+        out.print(escape(f"  captured: {one}"))
 
 
 def _findings(out: Any, title: str, findings: list[dict[str, Any]]) -> None:

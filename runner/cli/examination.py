@@ -59,6 +59,7 @@ class Report:
     skipped_warmup: list[int] = field(default_factory=list)
     warmup: list[dict[str, Any]] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
+    snapshot: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -80,6 +81,7 @@ def examine(config: FunctionConfig) -> Report:
     report.target, report.memory_bytes = ready["target"], ready["rss"]
     report.findings += [*ready["findings"], *ready["noticed"]]
     report.warmup, report.imports = ready["warmup"], ready["imports"]
+    report.snapshot = ready["snapshot"]
     return report
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from snapfork.runner.processes import audit, life, stdio, template
+from snapfork.runner.processes import apart, audit, keep, life, stdio, template
 from snapfork.runner.processes.inspect_app import Inspector
 
 
@@ -23,6 +23,7 @@ class Examiner(template.Builder):
         super().__init__(order, control)
         self.inspector = Inspector(self.origins)
         self.found: list[audit.Finding] = []
+        self.snapshot: dict[str, Any] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, str]]:
@@ -40,13 +41,33 @@ class Examiner(template.Builder):
         if "ready" in message:
             message["ready"]["noticed"] = [finding.as_dict() for finding in self.inspector.findings()]
             message["ready"]["imports"] = self.inspector.imports.slowest()
+            message["ready"]["snapshot"] = self.snapshot
         elif "dirtied" in message:
             message["dirtied"]["findings"] = [finding.as_dict() for finding in self.found]
         super().tell(message, descriptors)
 
     def _conclude(self, prepared: Any, findings: list[audit.Finding], self_pid: bool) -> Any:
         self.found = findings
+        self.snapshot = apart.ask(lambda: _snapshot(prepared))
+        if audit.must_spawn(findings) and "refused" not in self.snapshot:
+            self.snapshot = {"refused": "What stands against forking, a file would not hold either."}
         return super()._conclude(prepared, findings, self_pid)
+
+
+def _snapshot(prepared: Any) -> dict[str, Any]:
+    """What a snapshot of the app would hold, or {"refused": why there can be none}."""
+    try:
+        made = keep.make(prepared)
+    except keep.NotKept as error:
+        return {"refused": error.sentence}
+    header, captured = made.header, made.captured
+    buffers = sum(memoryview(one).nbytes for one in captured.buffers)
+    return {
+        "bytes": len(captured.stream) + buffers,
+        "modules": [name for name, _ in header.modules],
+        "needs": header.needs,
+        "warnings": header.warnings,
+    }
 
 
 def main(setup: dict[str, Any]) -> None:

@@ -187,11 +187,12 @@ def test_an_initializer_marked_as_uncaptured(shop: Path) -> None:
 
 
 def test_an_app_that_does_not_come_back_the_same_is_not_kept(shop: Path) -> None:
-    same = "\n@app.get('/same')\ndef same():\n    return str(id(GOODS) == WHERE)\nWHERE = id(GOODS)\n"
-    (shop / "shop.py").write_text(SHOP + same)
+    patched = "import colorsys\ncolorsys.PATCHED = True\n"  # a library's state is not captured
+    same = "\n@app.get('/same')\ndef same():\n    return str(hasattr(colorsys, 'PATCHED'))\n"
+    (shop / "shop.py").write_text(patched + SHOP + same)
     (shop / "pyproject.toml").write_text("[tool.snapfork]\nwarmup = ['/same']\n")
     with serve(shop) as server:
-        server.wait_for("no snapshot is kept.*the app does not answer as it did: /same has another body")
+        server.wait_for("no snapshot is kept.*the app does not answer as it did: .*/same has another body")
     with serve(shop) as server:
         server.wait_for("look up .*no snapshot can be kept")
         assert server.get("/same").text == "True"
