@@ -35,6 +35,13 @@ _FUNCTION_STATE = (
 OnProblem = Callable[[Any, str], Any]
 
 
+def _past_getattr(reduced: Any) -> Any:
+    """Have the state set without asking the object for __setstate__: its __getattr__ may need the state."""
+    if not isinstance(reduced, tuple) or len(reduced) < 3 or reduced[2] is None or reduced[5:]:
+        return reduced
+    return (*reduced, None, None)[:5] + (rebuild.fill_state,)
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Writes one or more objects to `file`; objects shared between them are written once.
 
@@ -100,9 +107,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if kind in self.dispatch_table:
             return NotImplemented
         try:
-            return thing.__reduce_ex__(PROTOCOL)
+            reduced = thing.__reduce_ex__(PROTOCOL)
         except Exception as error:  # TypeError by the book; a __reduce__ of user code may raise anything
             return self._instead(thing, str(error))
+        if hasattr(kind, "__getattr__") and not hasattr(kind, "__setstate__"):
+            return _past_getattr(reduced)
+        return reduced
 
     def _instead(self, thing: Any, why: str) -> Any:
         return self._on_problem(thing, why)

@@ -6,6 +6,7 @@ import builtins
 import contextvars
 import functools
 import importlib.machinery
+import os
 import sys
 import threading
 import types
@@ -98,9 +99,49 @@ def make_bare(kind: Any) -> Any:
     return kind.__new__(kind)
 
 
+def make_object(kind: Any) -> Any:
+    """An instance without the class's own __new__ and __init__."""
+    return object.__new__(kind)
+
+
+def make_closed_file(binary: bool) -> Any:
+    """A file that has been closed."""
+    file = open(os.devnull, "rb" if binary else "r")  # noqa: SIM115  it is closed
+    file.close()
+    return file
+
+
+def make_ssl_context(protocol: int, state: dict[str, int], ciphers: str, authorities: bytes) -> Any:
+    """A TLS context with settings and authorities, and no certificate of its own."""
+    import ssl
+
+    context = ssl.SSLContext(protocol)
+    context.check_hostname = False
+    if ciphers:
+        context.set_ciphers(ciphers)
+    context.verify_mode = ssl.VerifyMode(state["verify_mode"])
+    context.check_hostname = bool(state["check_hostname"])
+    context.verify_flags = ssl.VerifyFlags(state["verify_flags"])
+    context.minimum_version = ssl.TLSVersion(state["minimum_version"])
+    context.maximum_version = ssl.TLSVersion(state["maximum_version"])
+    context.options = ssl.Options(state["options"])
+    if authorities:
+        context.load_verify_locations(cadata=authorities)
+    return context
+
+
 def fill_dict(thing: Any, state: dict[str, Any]) -> None:
     """State that goes past __setattr__ and __setstate__."""
     thing.__dict__.update(state)
+
+
+def fill_state(thing: Any, state: Any) -> None:
+    """What pickle does with a state, but past __getattr__ and __setattr__."""
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if attributes:
+        object.__getattribute__(thing, "__dict__").update(attributes)
+    for name, value in (slots or {}).items():
+        object.__setattr__(thing, name, value)
 
 
 def make_mapping_proxy(mapping: Any) -> types.MappingProxyType[Any, Any]:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from snapfork.adapter.snapshots import rebuild
+from snapfork.adapter.snapshots import clients, rebuild
 from snapfork.adapter.snapshots.errors import Refused
 
 Reducer = Callable[[Any], Any]
@@ -94,9 +94,11 @@ def _process(process: Any) -> Any:
 
 
 def _file(file: Any) -> Any:
-    """A file of the disk that is only read is opened again, at its position."""
+    """A file of the disk that is only read is opened again, at its position; a closed one is closed."""
+    if file.closed:
+        return (rebuild.make_closed_file, (not isinstance(file, io.TextIOWrapper),))
     path, mode = file.name, file.mode
-    if file.closed or not isinstance(path, str) or not os.path.isfile(path) or set(mode) - set("rbt"):
+    if not isinstance(path, str) or not os.path.isfile(path) or set(mode) - set("rbt"):
         raise Refused("it is not a file of the disk that is only read")
     options = {} if "b" in mode else {"encoding": file.encoding, "errors": file.errors}
     return (rebuild.make_file, (os.path.abspath(path), mode, options, file.tell()))
@@ -137,6 +139,9 @@ _exact.update(
         contextvars.ContextVar: _context_var,
         io.TextIOWrapper: _file,
         io.BufferedReader: _file,
+        io.BufferedWriter: _file,
+        io.BufferedRandom: _file,
+        io.FileIO: _file,
         memoryview: lambda view: (memoryview, (bytes(view),)),
         random.SystemRandom: lambda _: (random.SystemRandom, ()),
         struct.Struct: lambda one: (struct.Struct, (one.format,)),
@@ -144,7 +149,8 @@ _exact.update(
     }
 )
 _by_name.update(
-    {
+    clients.REDUCERS
+    | {
         ("_thread", "_local"): _local,
         ("threading", "Thread"): _thread,
         ("subprocess", "Popen"): _process,

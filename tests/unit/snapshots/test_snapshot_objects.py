@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import contextvars
 import ctypes
+import datetime
 import functools
 import hashlib
 import io
@@ -33,6 +34,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -94,7 +98,7 @@ def traceback() -> types.TracebackType | None:
 
 CANNOT: dict[str, Callable[[Path], Any]] = {
     "socket": lambda _: socket.socket(),
-    "SSLContext": lambda _: ssl.create_default_context(),
+    "TLS context with a key": lambda path: _with_certificate(path),
     "thread": lambda _: running_thread(),
     "ThreadPoolExecutor": lambda _: concurrent.futures.ThreadPoolExecutor(1),
     "ProcessPoolExecutor": lambda _: concurrent.futures.ProcessPoolExecutor(1),
@@ -191,6 +195,13 @@ CAN: dict[str, tuple[Callable[[Path], Any], Callable[[Any], bool]]] = {
     "log handler": (lambda _: logging.StreamHandler(), lambda one: one.stream is sys.stderr),
     "mapping proxy": (lambda _: types.MappingProxyType({1: 2}), lambda one: one[1] == 2),
     "default dict": (lambda _: collections.defaultdict(list, a=[1]), lambda one: one["b"] == []),
+    "closed file": (lambda path: _closed(path), lambda one: one.closed),
+    "closed file for writing": (lambda path: _closed(path, "wb"), lambda one: one.closed),
+    "TLS context": (
+        lambda _: ssl.create_default_context(),
+        lambda one: one.check_hostname and one.verify_mode == ssl.CERT_REQUIRED and one.get_ca_certs(),
+    ),
+    "object with __getattr__": (lambda _: _Forwards([1]), lambda one: one.count(1) == 1),
     "exception": (lambda _: ValueError("a"), lambda one: one.args == ("a",)),
     "module": (lambda _: collections, lambda one: one is collections),
     "class": (lambda _: collections.OrderedDict, lambda one: one is collections.OrderedDict),
@@ -230,6 +241,40 @@ def _read(directory: Path, mode: str) -> Any:
     file = open(directory / "text", mode)  # noqa: SIM115
     file.read(5)
     return file
+
+
+def _closed(directory: Path, mode: str = "r") -> Any:
+    (directory / "text").touch()
+    with open(directory / "text", mode) as file:
+        return file
+
+
+class _Forwards:
+    """Its __getattr__ needs its state: pickle's question for __setstate__ would recurse."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _with_certificate(directory: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(1))
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (directory / "both.pem").write_bytes(secret + certificate)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(directory / "both.pem")
+    return context
 
 
 def _double(x: int) -> int:
