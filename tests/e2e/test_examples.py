@@ -1,4 +1,4 @@
-"""The five examples, unchanged, under `runner serve` and under the servers they were written for."""
+"""The examples, unchanged, under `runner serve` and under the servers they were written for."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TARGETS = {
     "flask_shop": "shop:app",
+    "flask_puzzle": "puzzle:app",
     "django_site": "guestsite.wsgi:application",
     "fastapi_model": "flowers:app",
     "starlette_chat": "chat:app",
@@ -28,7 +29,7 @@ TARGETS = {
 }
 # A fresh process per request; open streams and WebSockets take up one each.
 EACH = ("--max-requests=1", "--max-instances=8")
-WSGI = ("flask_shop", "django_site", "decorated_app")
+WSGI = ("flask_shop", "flask_puzzle", "django_site", "decorated_app")
 
 
 class Browser:
@@ -72,6 +73,18 @@ def shop(server: Server) -> list[object]:
     assert "Thank you!" not in browser.go("GET", "/").text
     assert browser.go("GET", "/static/shop.css").status == 200
     assert browser.go("GET", "/nowhere").status == 404
+    return browser.trail
+
+
+def puzzle(server: Server) -> list[object]:
+    browser = Browser(server)
+    assert "moves from the solved board" in server.get("/").text
+    page = browser.go("GET", "/123450786")
+    assert "1 move from" in page.text and page.text.count("<a href") == 4
+    assert "Solved." in browser.go("GET", "/123456780").text
+    way = browser.go("GET", "/867254301/way").json()
+    assert len(way) - 1 == 31 and way[-1] == "123456780"  # 31 moves: the longest there is
+    assert browser.go("GET", "/123456870").status == browser.go("GET", "/12").status == 404
     return browser.trail
 
 
@@ -160,6 +173,7 @@ def quotes(server: Server) -> list[object]:
 
 WALKS: dict[str, Callable[[Server], list[object]]] = {
     "flask_shop": shop,
+    "flask_puzzle": puzzle,
     "django_site": site,
     "fastapi_model": model,
     "starlette_chat": chat,
