@@ -71,7 +71,7 @@ RIVALS = {"wsgi": ("gunicorn", "gunicorn gthread", "granian"), "asgi": ("uvicorn
 def measure(context: Context) -> Part:
     """One run: app after app, and the variants where nothing is set, logs are written, nginx is in front."""
     part = Part(NAME)
-    if note := tool_note(context.count(3, 1)):
+    if note := tool_note(context.count(2, 1)):
         part.notes.append(note)
     if context.quick:
         part.notes.append("--quick leaves apps and variants out.")
@@ -107,14 +107,14 @@ def _compare(
             measured = fronts or running
             for server in measured.values():
                 rate(server.address, 0.3)  # warm-up, not counted
-            for number in range(context.count(3, 1)):
+            for number in range(context.count(2, 1)):
                 for mode, keep in modes.items():
                     context.say(f"{app.name}, {mode}, round {number + 1}")
                     for name, server in measured.items():
                         if not keep and not closes(server):
                             _note(part, f"{app.name}: {name} does not close when asked: no row.")
                             continue
-                        done = rate(server.address, context.count(3, 1), keep=keep)
+                        done = rate(server.address, context.count(2, 1), keep=keep)
                         row = part.row(name, "1/s", group=f"{app.name}, {mode}", config=words[name])
                         row.samples.append(done.requests)
                         row.extra.setdefault("failed", []).append(done.failed)
