@@ -1,0 +1,1 @@
+"""One call of a function: synchronous through the gateway, asynchronous through a durable queue."""

@@ -1,0 +1,88 @@
+"""What the services tell the gateway of deployed functions: plain data that travels as JSON.
+
+A unit is one version of a function as the gateway serves it; its name is "FUNCTION:VERSION". Putting a unit
+again with another `revision` is a reload: the new template swaps in when it is ready, the old one's
+instances drain. A unit that nobody has called has no template; the first request builds it and waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+UNIT_HEADER = b"x-snapfork-unit"
+"""On the gateway's direct listener: the unit that a request is for. Nowhere else does it mean anything."""
+INVOCATION_HEADER = b"x-snapfork-invocation"
+"""On the direct listener: the invocation's context, JSON in ASCII (see invocations/model.py)."""
+ERROR_HEADER = b"x-snapfork-error"
+"""On answers of direct requests. By the gateway in the app's place: timeout, instance_died, out_of_memory,
+too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled", the
+body is then the dialect's JSON of the error."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One version to serve.
+
+    kind: "auto" (the attribute tells: a web app, or a function of (event, context)), "web" or "event".
+    target: "module:attr". app_dir: the unpacked package. paths: directories of layers, behind app_dir on
+    sys.path, the first wins. overrides: settings, parsed, `env` among them. python, borrow: the interpreter
+    (serve_config.Interpreter). environment: the whole environment of its processes before `env`; None: the
+    runner's own. initializer, pre_stop: {"handler", "timeout"} or None. context: what a handler's context
+    says of the function: {"dialect", "name", "version", "memory", "region", "account", "arn", "handler", ...}.
+    minimum: provisioned instances.
+    """
+
+    name: str
+    revision: str
+    target: str
+    app_dir: str
+    python: str
+    python_version: str
+    kind: str = "auto"
+    borrow: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    overrides: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] | None = None
+    initializer: dict[str, Any] | None = None
+    pre_stop: dict[str, Any] | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    minimum: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> Unit:
+        """Inverse of `as_dict`, after JSON."""
+        return cls(**{**data, "borrow": tuple(data["borrow"]), "paths": tuple(data["paths"])})
+
+
+@dataclass(frozen=True)
+class UnitRoute:
+    """Which units own what is below `prefix` of `host` (None: every host) on the serving port.
+
+    choices: (unit, weight) pairs, weights sum to 1; drawn for every request, on kept connections too.
+    auth: "none" or "signed"; a signed one goes to the services process for judgement. limit: the name of the
+    function whose reserved concurrency it counts against, with `reserved` requests at a time (None: no limit).
+    strip: whether the prefix is the app's SCRIPT_NAME/root_path (a mount) or stays part of its path (a route
+    of a custom domain). methods: () for all.
+    """
+
+    host: str | None
+    prefix: str
+    choices: tuple[tuple[str, float], ...]
+    function: str
+    auth: str = "none"
+    reserved: int | None = None
+    strip: bool = True
+    methods: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> UnitRoute:
+        """Inverse of `as_dict`, after JSON."""
+        choices = tuple((str(unit), float(weight)) for unit, weight in data["choices"])
+        return cls(**{**data, "choices": choices, "methods": tuple(data["methods"])})
