@@ -7,6 +7,7 @@ that cycles between modules, functions and classes need no order.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import sys
 import types
@@ -32,6 +33,7 @@ _FUNCTION_STATE = (
     "__annotations__",
     "__type_params__",
 )
+_NEW_ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
 OnProblem = Callable[[Any, str], Any]
 
 
@@ -110,9 +112,33 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduced = thing.__reduce_ex__(PROTOCOL)
         except Exception as error:  # TypeError by the book; a __reduce__ of user code may raise anything
             return self._instead(thing, str(error))
+        if isinstance(reduced, str):
+            return self._global(thing, reduced)
+        if reduced[0] is copyreg.__newobj__ and self._has_own_new(kind):  # type: ignore[attr-defined]
+            reduced = (rebuild.make_new, *reduced[1:])
         if hasattr(kind, "__getattr__") and not hasattr(kind, "__setstate__"):
             return _past_getattr(reduced)
         return reduced
+
+    def _has_own_new(self, kind: type) -> bool:
+        """Whether pickle would have a user's __new__ called, as it was not written to be: a singleton's looks
+        for the one in a class that is not filled yet, that of a str with more to it wants what it was given."""
+        module = sys.modules.get(kind.__module__)
+        return (
+            isinstance(kind.__new__, types.FunctionType)
+            and module is not None
+            and self._ownership.is_users(module)
+            and not any(isinstance(getattr(kind, name, None), types.FunctionType) for name in _NEW_ARGUMENTS)
+        )
+
+    def _global(self, thing: Any, name: str) -> Any:
+        """Something that names itself: in a user's module, which is being filled, it is not to be found."""
+        if self._is_by_name(thing, name):
+            return name
+        try:
+            return object.__reduce_ex__(thing, PROTOCOL)
+        except TypeError as error:
+            return self._instead(thing, str(error))
 
     def _instead(self, thing: Any, why: str) -> Any:
         return self._on_problem(thing, why)

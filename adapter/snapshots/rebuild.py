@@ -104,6 +104,20 @@ def make_object(kind: Any) -> Any:
     return object.__new__(kind)
 
 
+def make_exception(kind: Any, *args: Any) -> Any:
+    """An exception with these `args`, whatever the classes' own __init__ would want to be given."""
+    made = make_new(kind, *args)
+    built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    built_in.__init__(made, *args)
+    return made
+
+
+def make_new(kind: Any, *args: Any) -> Any:
+    """An instance by the __new__ of C code that is behind those which the classes have themselves."""
+    made = next(base.__new__ for base in kind.__mro__ if not isinstance(base.__new__, types.FunctionType))
+    return made(kind, *args)
+
+
 def make_closed_file(binary: bool) -> Any:
     """A file that has been closed."""
     file = open(os.devnull, "rb" if binary else "r")  # noqa: SIM115  it is closed
@@ -158,6 +172,20 @@ def make_state(kind: Any, values: dict[str, Any]) -> Any:
     thing = kind.__new__(kind)
     object.__setattr__(thing, "_state", values)
     return thing
+
+
+def make_type_variable(kind: Any, name: str, parts: tuple[Any, ...], options: dict[str, Any], module: str) -> Any:
+    """A TypeVar, ParamSpec, TypeVarTuple or NewType."""
+    made = kind(name, *parts, **options)
+    made.__module__ = module
+    return made
+
+
+def make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    """A TypeAliasType (Python 3.12)."""
+    import typing
+
+    return typing.TypeAliasType(name, value, type_params=parameters)  # type: ignore[attr-defined,unused-ignore]
 
 
 def make_context_var(name: str, *default: Any) -> Any:

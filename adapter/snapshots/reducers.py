@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from snapfork.adapter.snapshots import clients, rebuild
+from snapfork.adapter.snapshots import clients, rebuild, typed
 from snapfork.adapter.snapshots.errors import Refused
 
 Reducer = Callable[[Any], Any]
@@ -93,6 +93,14 @@ def _process(process: Any) -> Any:
     return process.__reduce_ex__(5)
 
 
+def _exception(error: Any) -> Any:
+    """Not by calling its class with `args`, which are not always what its __init__ was called with."""
+    reduced = error.__reduce_ex__(5)
+    if reduced[0] is not type(error):
+        return reduced
+    return (rebuild.make_exception, (type(error), *reduced[1]), *reduced[2:])
+
+
 def _file(file: Any) -> Any:
     """A file of the disk that is only read is opened again, at its position; a closed one is closed."""
     if file.closed:
@@ -147,11 +155,13 @@ _exact.update(
         struct.Struct: lambda one: (struct.Struct, (one.format,)),
         types.MappingProxyType: _proxy,
     }
+    | typed.REDUCERS
 )
 _by_name.update(
     clients.REDUCERS
     | {
         ("_thread", "_local"): _local,
+        ("builtins", "BaseException"): _exception,
         ("threading", "Thread"): _thread,
         ("subprocess", "Popen"): _process,
         ("logging", "FileHandler"): _file_handler,

@@ -17,10 +17,11 @@ ErrorKind = Literal[
     "unavailable",
     "response_too_large",
 ]
-"""What became of a run. unhandled, handled, timeout, process_exited, out_of_memory and init_failed are function
-errors (an asynchronous invocation retries them by its `retries`); throttled and unavailable are the system's
-(backed off until the maximum age)."""
-FUNCTION_ERRORS = frozenset({"unhandled", "handled", "timeout", "process_exited", "out_of_memory", "init_failed"})
+"""What became of a run. Function errors are retried, in asynchronous invocations, by `retries`; throttled and
+unavailable are the system's, and backed off until the maximum age."""
+FUNCTION_ERRORS = frozenset(
+    {"unhandled", "handled", "timeout", "process_exited", "out_of_memory", "init_failed"}
+)
 SYSTEM_ERRORS = frozenset({"throttled", "unavailable"})
 
 
@@ -29,8 +30,8 @@ class Invocation:
     """One call that is to be run now.
 
     id: request id. trigger: "api", "http", "async", "timer", "oss", "s3", "destination". client_context:
-    Lambda's, as it came (base64). attempt: 1 for the first run. dialect: of the caller. headers: extra request
-    headers for a web function.
+    Lambda's, as it came (base64). attempt: 1 for the first run. dialect: of the caller. headers: extra
+    request headers for a web function.
     """
 
     id: str

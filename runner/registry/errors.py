@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class OperationError(Exception):
-    """Base: one sentence for the caller. `kind` names what it concerns ("function", "alias", "layer", ...)."""
+    """One sentence for the caller; `kind` is what it concerns: "function", "alias", "layer", ..."""
 
     def __init__(self, message: str, kind: str = "", name: str = "") -> None:
         super().__init__(message)

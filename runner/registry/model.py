@@ -1,7 +1,7 @@
 """The words of deployed functions as plain data; both API dialects are faces over these.
 
-Times are seconds since the epoch (float), durations seconds, sizes bytes, memory MB as both dialects count it.
-Records are never changed in place: `dataclasses.replace`.
+Times are seconds since the epoch (float), durations seconds, sizes bytes, memory MB as both dialects count
+it. Records are never changed in place: `dataclasses.replace`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Alias:
 class AsyncConfig:
     """How asynchronous invocations of a qualifier ("" is the unqualified function) are executed.
 
-    retries: after a function error; retry_delays: seconds before each, the last one repeats. max_age: seconds,
+    retries: after a function error; retry_delays: seconds before each, the last repeats. max_age: seconds,
     None without limit. on_success, on_failure: destinations: an ARN of a function, http(s)://, or
     file:///path.jsonl inside the runner's outbox. tasks: FC's async tasks are kept and can be listed.
     """
@@ -188,7 +188,7 @@ class CustomDomain:
 
 @dataclass(frozen=True)
 class LayerVersion:
-    """One version of a layer: a zip laid under a function's code (python/ and its lib folders in it count)."""
+    """One version of a layer: a zip laid under a function's code; python/ in it is on sys.path."""
 
     layer: str
     version: int
@@ -213,7 +213,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Key:
-    """Credentials. role: "manage" (everything) or "invoke". functions: names it is limited to, None for all."""
+    """Credentials. role: "manage" (everything) or "invoke". functions: its limits, None for all."""
 
     id: str
     secret: str = field(repr=False)
