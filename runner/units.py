@@ -16,8 +16,8 @@ INVOCATION_HEADER = b"x-snapfork-invocation"
 """On the direct listener: the invocation's context, JSON in ASCII (see invocations/model.py)."""
 ERROR_HEADER = b"x-snapfork-error"
 """On answers of direct requests. By the gateway in the app's place: timeout, instance_died, out_of_memory,
-too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled", and
-the body is the dialect's JSON of the error."""
+too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled"; the
+body is then the dialect's JSON of the error."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class UnitRoute:
     """Which units own what is below `prefix` of `host` (None: every host) on the serving port.
 
     choices: (unit, weight) pairs, weights sum to 1; drawn for every request, on kept connections too.
-    auth: "none" or "signed"; a signed one goes to the services process for judgement. function: whose reserved
-    concurrency it counts against, with `reserved` requests at a time (None: no limit).
+    auth: "none" or "signed"; a signed one goes to the services process for judgement. function: whose
+    reserved concurrency it counts against, with `reserved` requests at a time (None: no limit).
     strip: whether the prefix is the app's SCRIPT_NAME/root_path (a mount) or stays part of its path (a route
     of a custom domain). methods: () for all.
     """
