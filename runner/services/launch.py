@@ -21,9 +21,25 @@ def start(config: ServeConfig, control_fd: int, life_fd: int) -> subprocess.Pope
     return _exec("main", setup, (control_fd, life_fd))
 
 
-def start_logs(control_fd: int, life_fd: int, *, as_json: bool, out_fd: int = 1) -> subprocess.Popen[bytes]:
-    """Start the log process; `control_fd` is its end of the SEQPACKET pair with the gateway."""
-    setup = {"fd": control_fd, "life_fd": life_fd, "json": as_json, "out_fd": out_fd}
+def start_logs(
+    control_fd: int,
+    life_fd: int,
+    *,
+    as_json: bool,
+    out_fd: int = 1,
+    telemetry: dict[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start the log process; `control_fd` is its end of the SEQPACKET pair with the gateway.
+
+    telemetry: where it keeps lines and records, {"store": file, "socket": path to be asked on}, or None.
+    """
+    setup = {
+        "fd": control_fd,
+        "life_fd": life_fd,
+        "json": as_json,
+        "out_fd": out_fd,
+        "telemetry": telemetry,
+    }
     return _exec("logs", setup, (control_fd, life_fd, out_fd))
 
 

@@ -1,7 +1,8 @@
 """The log process: one pipe per instance in, one stream of attributed lines out.
 
 It runs beside the gateway, so that an app which prints a lot costs no request any time. When its own
-output is stuck it stops reading; the pipes fill, and the instances drop their oldest lines.
+output is stuck it stops reading; the pipes fill, and the instances drop their oldest lines. Where functions
+are deployed it also keeps lines, and the records that instances write between them, in the telemetry store.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import selectors
 import socket
 import sys
@@ -18,10 +20,12 @@ from typing import Any
 
 from snapfork.runner.outlet import Outlet
 from snapfork.runner.processes import life
-from snapfork.runner.services.frames import FrameParser, Unit
+from snapfork.runner.services.frames import RECORD, FrameParser, Unit
+from snapfork.runner.services.keeper import Keeper
 from snapfork.runner.wire import fds
 
 READ = 65536
+WHOLE = 1 << 20  # /proc/sys/fs/pipe-max-size as it is by default
 PAUSE_ABOVE = 256 * 1024  # bytes of output that wait before reading stops
 LAST_WORDS = 2.0  # seconds for the pipes to end once the gateway has closed its side
 
@@ -59,13 +63,18 @@ def render(source: Source, unit: Unit, now: float, as_json: bool) -> bytes:
 class LogProcess:
     """Reads registrations from the gateway and output from the pipes until both have ended."""
 
-    def __init__(self, control: socket.socket, as_json: bool, out_fd: int) -> None:
+    def __init__(
+        self, control: socket.socket, as_json: bool, out_fd: int, keeper: Keeper | None = None
+    ) -> None:
         self.control = control
+        self.keeper = keeper
         self.as_json = as_json
         self.outlet = Outlet(out_fd, limit=1 << 22)
         self.sources: dict[int, Source] = {}
         self.selector = selectors.DefaultSelector()
         self.selector.register(control, selectors.EVENT_READ)
+        if keeper is not None:
+            self.selector.register(keeper.listener, selectors.EVENT_READ)
         self.deadline: float | None = None
         self.paused = False
         self._buffer = bytearray(fds.MAX_MESSAGE)
@@ -76,17 +85,50 @@ class LogProcess:
             for key, _ in self.selector.select(self._timeout()):
                 if key.fileobj is self.control:
                     self._register()
-                elif key.fd != self.outlet.fd:
+                elif key.fd in self.sources:
                     self._read(key.fd)
+                elif self.keeper is not None and self._ask_keeper(self.keeper, key.fd):
+                    break  # what else was ready may be closed by now, and its number be another pipe's
             self._breathe()
+            if self.keeper is not None:
+                self.keeper.turn(time.monotonic(), time.time())
         self.outlet.flush(int(LAST_WORDS * 1000))
+        if self.keeper is not None:
+            self.keeper.close()
 
     def _timeout(self) -> float | None:
         if self.paused or self.outlet.size:
             return 0.05  # a stuck output is asked again; files and terminals cannot all be polled
+        if self.keeper is not None and self.keeper.waits:
+            return self.keeper.FLUSH_S
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
-    def _register(self) -> None:
+    def _ask_keeper(self, keeper: Keeper, fd: int) -> bool:
+        """Hear whoever wants something of the keeper; True when the pipes have been read for it."""
+        if fd == keeper.listener.fileno():
+            visitor = keeper.admit()
+            if visitor is not None:
+                self.selector.register(visitor, selectors.EVENT_READ)
+            return False
+        wish = keeper.read(fd)
+        if wish == "gone":
+            self.selector.unregister(fd)
+            keeper.dismiss(fd)
+        elif wish == "sync":
+            self._catch_up()
+            keeper.answer(fd)
+        return wish == "sync"
+
+    def _catch_up(self) -> None:
+        """Read all that had been written before now."""
+        while select.select([self.control], [], [], 0)[0] and self._register():
+            pass
+        for fd in list(self.sources):
+            if not self.paused and select.select([fd], [], [], 0)[0]:
+                self._read(fd, whole=True)
+
+    def _register(self) -> bool:
+        """Take one message of the gateway; False at its end."""
         try:
             size, received = fds.receive(self.control, self._buffer)
         except OSError:  # the gateway's end was reset: it is gone
@@ -94,21 +136,26 @@ class LogProcess:
         if size == 0:
             self.selector.unregister(self.control)
             self.deadline = time.monotonic() + LAST_WORDS
-            return
+            return False
         message: dict[str, Any] = json.loads(self._buffer[:size])
         for fd in received:
             source = Source(message["function"], str(message["instance"]), int(message.get("pid") or 0))
             self.sources[fd] = source
             if not self.paused:
                 self.selector.register(fd, selectors.EVENT_READ)
+        return True
 
-    def _read(self, fd: int) -> None:
+    def _read(self, fd: int, whole: bool = False) -> None:
+        """Take what is in a pipe: one read of it, or (`whole`) as much as it can have held."""
         source = self.sources[fd]
-        data = os.read(fd, READ)
+        data = os.read(fd, WHOLE if whole else READ)
         now = time.time()
         units = source.parser.feed(data) if data else source.parser.finish()
         for unit in units:
-            self.outlet.write(render(source, unit, now, self.as_json))
+            if unit.stream != RECORD:
+                self.outlet.write(render(source, unit, now, self.as_json))
+            if self.keeper is not None:
+                self.keeper.take(source.function, source.instance, unit, now)
         if not data:
             self.selector.unregister(fd)
             del self.sources[fd]
@@ -129,14 +176,16 @@ class LogProcess:
 
 
 def main() -> None:
-    """Argument: JSON {"fd", "life_fd", "json", "out_fd"}."""
+    """Argument: JSON {"fd", "life_fd", "json", "out_fd", "telemetry": null or {"store", "socket"}}."""
     setup = json.loads(sys.argv[1])
     life.arm(setup["life_fd"])
     life.shield()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    LogProcess(socket.socket(fileno=setup["fd"]), setup["json"], setup["out_fd"]).run()
+    kept = setup.get("telemetry")
+    keeper = Keeper(kept["store"], kept["socket"]) if kept else None
+    LogProcess(socket.socket(fileno=setup["fd"]), setup["json"], setup["out_fd"], keeper).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""The log process's part that keeps: lines and records into the store, and whoever asks it to catch up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+
+from snapfork.runner.services.frames import RECORD, Unit
+from snapfork.runner.telemetry import desk
+from snapfork.runner.telemetry.store import Store
+
+
+class Keeper:
+    """Owns the store at `store` and listens on `path`; the log process's loop calls it."""
+
+    FLUSH_S = 0.2
+    SWEEP_S = 60.0
+
+    def __init__(self, store: str, path: str) -> None:
+        self.store = Store(store)
+        self.listener = desk.listen(path)
+        self._visitors: dict[int, socket.socket] = {}
+        self._flushed = 0.0
+        self._swept = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """True while something is not yet written."""
+        return self.store.waits
+
+    def take(self, unit_name: str, instance: str, unit: Unit, now: float) -> None:
+        """One unit of output of an instance of `unit_name` ("shop:3"), at `now` seconds since the epoch."""
+        function, _, version = unit_name.rpartition(":")
+        if unit.stream == RECORD:
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # the instance's own word, not ours
+                mine = {"function": function, "version": version, "instance": instance}
+                self.store.record(json.loads(unit.text) | mine)
+        else:
+            request = unit.request_id or "-"
+            self.store.line(now, function or unit_name, version, instance, request, unit.stream, unit.text)
+
+    def turn(self, clock: float, now: float) -> None:
+        """After each round of the loop: `clock` is monotonic seconds, `now` seconds since the epoch."""
+        if self.store.waits and clock - self._flushed >= self.FLUSH_S:
+            self._flushed = clock
+            self.store.flush()
+        if clock - self._swept >= self.SWEEP_S:
+            self._swept = clock
+            self.store.sweep(now)
+
+    # -- whoever asks ----------------------------------------------------------------------------------
+
+    def admit(self) -> int | None:
+        """The descriptor of a new visitor, or None when it has gone again."""
+        try:
+            visitor, _ = self.listener.accept()
+        except OSError:
+            return None
+        self._visitors[visitor.fileno()] = visitor
+        return visitor.fileno()
+
+    def read(self, fd: int) -> str:
+        """What a visitor wants: "sync", "gone", or "" when it has only said something."""
+        try:
+            data = self._visitors[fd].recv(desk.MAX_MESSAGE)
+            message = json.loads(data) if data else {}
+        except (OSError, ValueError):
+            return "gone"
+        if message.get("op") == "record":
+            self.store.record(message["fields"])
+            return ""
+        return "sync" if message.get("op") == "sync" else "gone"
+
+    def answer(self, fd: int) -> None:
+        """Everything has been read: write it, and say so."""
+        self.store.flush()
+        with contextlib.suppress(OSError):  # it has not waited
+            self._visitors[fd].send(b"{}", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    def dismiss(self, fd: int) -> None:
+        """A visitor has hung up."""
+        self._visitors.pop(fd).close()
+
+    def close(self) -> None:
+        """Write what waits; hang up."""
+        for visitor in self._visitors.values():
+            visitor.close()
+        self._visitors.clear()
+        self.listener.close()
+        self.store.close()
