@@ -25,7 +25,9 @@ class Deaths:
 
     def add(self, one: Instance) -> None:
         """An instance is dead; its own `cause`, its bye or its status tell why."""
-        if one.cause:
+        if not one.pid:
+            self._instances.pop(one.number, None)  # ordered of a template that died first: it never lived
+        elif one.cause:
             self._count(one, one.cause)
         elif one.said_bye:
             self._count(one, "left")
