@@ -38,12 +38,13 @@ class Loan:
     `fd` is this process's own descriptor of a file description that the gateway shares: its status
     flags and options are never changed and it is never shut down. `prefix` holds bytes the gateway has
     read already. `client` is the peer's address, None over a Unix socket; `server` ours. `consumed` and
-    `written` count bytes since the loan began.
+    `written` count bytes since the loan began. `direct`: the client is the services process.
     """
 
     __slots__ = (
         "client",
         "consumed",
+        "direct",
         "fd",
         "id",
         "prefix",
@@ -66,6 +67,7 @@ class Loan:
         self.slot = frame.slot
         self.seq = frame.seq
         self.sticky = frame.sticky
+        self.direct = frame.direct
         self.requests = 0
         self.consumed = 0
         self.written = 0

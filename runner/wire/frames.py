@@ -19,7 +19,7 @@ START_NAMES = ("warm", "spare", "fork", "spawn")
 KEEP, END, RETRY = 0, 1, 2
 CLEAN = 1
 
-STICKY = 1
+STICKY, DIRECT = 1, 2
 TRIAL = 1
 
 _LOAN = struct.Struct("<BBBxHHIQQ")
@@ -34,7 +34,10 @@ BYE_FRAME = bytes([BYE])
 
 
 class LoanFrame(NamedTuple):
-    """A client connection on its way to an instance; the connection itself travels beside it."""
+    """A client connection on its way to an instance; the connection itself travels beside it.
+
+    direct: it was accepted on the direct listener, by whose peer headers that name invocations are meant.
+    """
 
     start: int
     sticky: bool
@@ -44,6 +47,7 @@ class LoanFrame(NamedTuple):
     t0_ns: int
     addresses: bytes
     prefix: bytes
+    direct: bool = False
 
 
 class ReturnFrame(NamedTuple):
@@ -90,7 +94,7 @@ def pack_loan(loan: LoanFrame) -> bytes:
     head = _LOAN.pack(
         LOAN,
         loan.start,
-        STICKY if loan.sticky else 0,
+        (STICKY if loan.sticky else 0) | (DIRECT if loan.direct else 0),
         loan.slot,
         len(loan.addresses),
         loan.seq,
@@ -104,7 +108,15 @@ def unpack_loan(data: memoryview) -> LoanFrame:
     _, start, flags, slot, size, seq, number, t0 = _LOAN.unpack_from(data)
     at = _LOAN.size + size
     return LoanFrame(
-        start, bool(flags & STICKY), slot, seq, number, t0, bytes(data[_LOAN.size : at]), bytes(data[at:])
+        start,
+        bool(flags & STICKY),
+        slot,
+        seq,
+        number,
+        t0,
+        bytes(data[_LOAN.size : at]),
+        bytes(data[at:]),
+        bool(flags & DIRECT),
     )
 
 

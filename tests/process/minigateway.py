@@ -183,10 +183,12 @@ class MiniGateway:
         self.clients.append(client)
         return client, accepted
 
-    def lend(self, prefix: bytes, *, sticky: bool = True, start: int = WARM, t0_ns: int = 0) -> Client:
+    def lend(
+        self, prefix: bytes, *, sticky: bool = True, start: int = WARM, t0_ns: int = 0, direct: bool = False
+    ) -> Client:
         """A new client whose connection the instance gets, with `prefix` as the bytes read already."""
         client, accepted = self.connect()
-        self.lend_again(accepted, prefix, sticky=sticky, start=start, t0_ns=t0_ns)
+        self.lend_again(accepted, prefix, sticky=sticky, start=start, t0_ns=t0_ns, direct=direct)
         return client
 
     def lend_again(
@@ -197,6 +199,7 @@ class MiniGateway:
         sticky: bool = True,
         start: int = WARM,
         t0_ns: int = 0,
+        direct: bool = False,
     ) -> int:
         self.number += 1
         slot = self.slot
@@ -212,6 +215,7 @@ class MiniGateway:
             t0_ns or time.monotonic_ns(),
             frames.pack_addresses(client, server),
             prefix,
+            direct,
         )
         self.held[self.number] = accepted
         fds.send(self.control, frames.pack_loan(frame), (accepted.fileno(),))
