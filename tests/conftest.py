@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 T = TypeVar("T")
-FIGURES = pytest.StashKey[list[tuple[str, object]]]()
+FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 SOAK_TIMEOUT_FACTOR = 30
 
 
@@ -18,6 +18,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
+    config.pluginmanager.register(Figures(config))
+
+
+class Figures:
+    """Gathers what `record` noted; reports come here from the workers of pytest-xdist, too."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "teardown":
+            noted = [value for name, value in report.user_properties if name == "figure"]
+            self.config.stash[FIGURES] += [(figure, value) for figure, value in noted]  # type: ignore[misc]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,8 +57,8 @@ def soak(request: pytest.FixtureRequest) -> Callable[[T, T], T]:
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
     """`record(figure, value)`: a row of the table that closes the run."""
-    figures = request.config.stash[FIGURES]
-    return lambda figure, value: figures.append((figure, value))
+    properties = request.node.user_properties
+    return lambda figure, value: properties.append(("figure", (figure, str(value))))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
