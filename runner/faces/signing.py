@@ -2,9 +2,10 @@
 
 Both hash a canonical form of the request. They differ in the path (SigV4 encodes what was sent once more,
 ACS3 takes it as it is), in the key (SigV4 derives one per day, region and service) and in what must be
-signed: of SigV4 host and every x-amz-*, of ACS3 host, every x-acs-* and x-fc-* (AWS General Reference, "Create a signed
-request"; Alibaba Cloud, "V3 request body and signature mechanism"). SigV4 has a second form, a presigned URL.
-`open_claim` judges what needs no body, so that nothing is read for a stranger; `Claim.verify` is the rest.
+signed: of SigV4 host and every x-amz-*, of ACS3 host, every x-acs-* and x-fc-* (AWS General Reference,
+"Create a signed request"; Alibaba Cloud, "V3 request body and signature mechanism"). SigV4 has a second form, a
+presigned URL. `open_claim` judges what needs no body, so that nothing is read for a stranger; `Claim.verify`
+is the rest.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def sign_acs3(
     ]
     head = Head(method, raw_path, raw_query, [*headers, *added])
     names = sorted({name.decode("latin-1") for name, _ in head.headers})
-    canonical = _canonical(head, raw_path.decode("latin-1"), _query(raw_query), names) + body_sha256
+    canonical = _canonical(head, raw_path.decode("latin-1"), _query(raw_query), names, False) + body_sha256
     signature = _acs3(key.secret, canonical)
     field = f"{ACS3} Credential={key.id},SignedHeaders={';'.join(names)},Signature={signature}"
     return [*added, (b"authorization", field.encode())]
@@ -291,7 +292,7 @@ def _open_acs3(head: Head, field: str, keys: KeySource, now: float) -> Claim:
     dated = _moment(head.text(b"x-acs-date"), "%Y-%m-%dT%H:%M:%SZ")
     key = _known(keys, id)
     _check_time(dated, now)
-    canonical = _canonical(head, head.path.decode("latin-1"), _query(head.query), names)
+    canonical = _canonical(head, head.path.decode("latin-1"), _query(head.query), names, False)
     return Claim(key, ACS3, canonical, "", dated, "", signature, head.text(b"x-acs-content-sha256"))
 
 
@@ -321,13 +322,15 @@ def _check_signed(head: Head, names: list[str], prefixes: tuple[bytes, ...], nee
             raise SignatureError("mismatch", f"Header {name.decode('latin-1')} is not signed.")
 
 
-def _canonical(head: Head, path: str, query: str, names: list[str]) -> str:
-    """The canonical request up to, not including, the body's hash."""
+def _canonical(head: Head, path: str, query: str, names: list[str], squeeze: bool = True) -> str:
+    """The canonical request up to, not including, the body's hash. squeeze: runs of spaces inside a header
+    become one (SigV4)."""
     values: dict[str, list[str]] = {name: [] for name in names}
     for raw, value in head.headers:
         name = raw.decode("latin-1")
         if name in values:
-            values[name].append(" ".join(value.decode("latin-1").split()))
+            text = value.decode("latin-1")
+            values[name].append(" ".join(text.split()) if squeeze else text.strip())
     block = "".join(f"{name}:{','.join(values[name])}\n" for name in names)
     return f"{head.method}\n{path or '/'}\n{query}\n{block}\n{';'.join(names)}\n"
 
