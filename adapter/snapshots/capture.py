@@ -17,6 +17,7 @@ from snapfork.adapter.snapshots.ownership import Ownership
 from snapfork.adapter.snapshots.pickling import Pickler
 
 _DATA = (dict, list, set, tuple, frozenset, str, bytes, int, float, complex, bool, type(None))
+_CODE = (types.FunctionType, type, types.ModuleType)
 _OF_THE_IMPORT = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 
 
@@ -46,9 +47,13 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     buffers: list[Any] = []
     pickler = Pickler(out, ownership, Names(ownership), note, buffers.append)
     pickler.dump(libraries.capture(early=True, imports=bool(ownership.referred())))
-    # Who was imported later, is usually needed by who was imported earlier: leaves come first.
-    for module in reversed(modules.values()):
-        pickler.dump(_contents(module))
+    # Who was imported later, is usually needed by who was imported earlier: leaves come first. Code comes
+    # before data, whose hashes and comparisons may need it.
+    contents = [_contents(module) for module in reversed(modules.values())]
+    for one in contents:
+        pickler.dump({name: value for name, value in one.items() if isinstance(value, _CODE)})
+    for one in contents:
+        pickler.dump({name: value for name, value in one.items() if not isinstance(value, _CODE)})
     pickler.dump({name: _data(module) for name, module in ownership.referred().items()})
     pickler.dump(libraries.capture(early=False, imports=bool(ownership.referred())))
     pickler.dump(app)
@@ -115,9 +120,11 @@ def release(captured: Captured) -> Any:
         rebuild.make_module(name, has_path)
     unpickler = Unpickler(io.BytesIO(captured.stream), buffers=captured.buffers)
     libraries.release(unpickler.load())
-    for name, _ in reversed(captured.modules):
-        vars(sys.modules[name]).update(unpickler.load())
-        rebuild.complete_module(sys.modules[name])
+    own = [sys.modules[name] for name, _ in reversed(captured.modules)]
+    for module in (*own, *own):  # code, then data
+        vars(module).update(unpickler.load())
+    for module in own:
+        rebuild.complete_module(module)
     referred = unpickler.load()
     for name in referred:
         importlib.import_module(name)
@@ -126,4 +133,5 @@ def release(captured: Captured) -> Any:
     libraries.release(unpickler.load())
     app = unpickler.load()
     captured.state = unpickler.load()
+    rebuild.finish()
     return app

@@ -16,7 +16,7 @@ from typing import Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as internals
-from snapfork.adapter.snapshots import rebuild
+from snapfork.adapter.snapshots import classes, rebuild
 from snapfork.adapter.snapshots.errors import Refused
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
@@ -34,11 +34,13 @@ _FUNCTION_STATE = (
     "__type_params__",
 )
 _NEW_ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
+_DYNAMIC = (internals._make_skeleton_class, internals._make_skeleton_enum)
 OnProblem = Callable[[Any, str], Any]
 
 
-def _past_getattr(reduced: Any) -> Any:
-    """Have the state set without asking the object for __setstate__: its __getattr__ may need the state."""
+def _past_own_access(reduced: Any) -> Any:
+    """Have the state set without the object's own code: its __getattr__, which pickle asks for __setstate__,
+    may need the state, and its __setattr__ may refuse to have anything set."""
     if not isinstance(reduced, tuple) or len(reduced) < 3 or reduced[2] is None or reduced[5:]:
         return reduced
     return (*reduced, None, None)[:5] + (rebuild.fill_state,)
@@ -116,8 +118,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._global(thing, reduced)
         if reduced[0] is copyreg.__newobj__ and self._has_own_new(kind):  # type: ignore[attr-defined]
             reduced = (rebuild.make_new, *reduced[1:])
-        if hasattr(kind, "__getattr__") and not hasattr(kind, "__setstate__"):
-            return _past_getattr(reduced)
+        if not hasattr(kind, "__setstate__") and (
+            hasattr(kind, "__getattr__") or kind.__setattr__ is not object.__setattr__
+        ):
+            return _past_own_access(reduced)
         return reduced
 
     def _has_own_new(self, kind: type) -> bool:
@@ -135,10 +139,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Something that names itself: in a user's module, which is being filled, it is not to be found."""
         if self._is_by_name(thing, name):
             return name
-        try:
-            return object.__reduce_ex__(thing, PROTOCOL)
-        except TypeError as error:
-            return self._instead(thing, str(error))
+        state = object.__getstate__(thing)  # type: ignore[attr-defined,unused-ignore]
+        return (rebuild.make_new, (type(thing),), state)
 
     def _instead(self, thing: Any, why: str) -> Any:
         return self._on_problem(thing, why)
@@ -177,8 +179,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented
         module = sys.modules.get(cls.__module__)
         if module is not None and self._ownership.is_users(module):
-            return internals._dynamic_class_reduce(cls)
-        return super().reducer_override(cls)
+            return classes.reduce(cls)
+        reduced = super().reducer_override(cls)
+        return classes.reduce(cls) if reduced is not NotImplemented and reduced[0] in _DYNAMIC else reduced
 
     def _cached(self, function: Any) -> Any:
         if self._is_by_name(function, function.__qualname__):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextvars
+import copyreg
 import functools
 import importlib.machinery
 import os
@@ -60,6 +61,91 @@ def make_cell() -> types.CellType:
 
 def fill_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
     (cell.cell_contents,) = contents
+
+
+_HELD_BACK = {"__init_subclass__"}
+_HELD_BACK_OF_METACLASSES = _HELD_BACK | {"__new__", "__init__", "__prepare__", "__setattr__"}
+_late: list[Callable[[], None]] = []
+
+
+def finish() -> None:
+    """Set what was held back; called when all of a snapshot is read."""
+    while _late:
+        _late.pop(0)()
+
+
+def make_class(metaclass: Any, name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> Any:
+    """A class that is filled later; the code of a user's that would run now is held back (see fill_class)."""
+    body = {sys.intern(one): value for one, value in body.items()}
+    return types.new_class(name, bases, {"metaclass": metaclass}, lambda namespace: namespace.update(body))
+
+
+def fill_class_early(cls: Any, code: dict[str, Any]) -> None:
+    """Give `cls` its methods."""
+    held = _HELD_BACK_OF_METACLASSES if issubclass(cls, type) else _HELD_BACK
+    for name, value in code.items():
+        if name in held:
+            _late.append(functools.partial(type.__setattr__, cls, name, value))
+        else:
+            type.__setattr__(cls, name, value)
+
+
+def fill_class(cls: Any, state: list[Any]) -> None:
+    """Give `cls` what is not a method."""
+    data = state[1]
+    registered = data.pop("_abc_impl", ())
+    for name, value in data.items():
+        type.__setattr__(cls, name, value)
+    if "__firstlineno__" in data:  # Python 3.13 forgets it when the module is set
+        type.__setattr__(cls, "__firstlineno__", data["__firstlineno__"])
+    for subclass in registered:
+        cls.register(subclass)
+
+
+class _Given:
+    """A member's value, past what an enumeration makes of tuples."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def make_enum(
+    metaclass: Any, name: str, bases: tuple[Any, ...], module: str, qualname: str, members: dict[str, Any]
+) -> Any:
+    """An enumeration with its members, made without the __new__ and __init__ of the user's classes."""
+    body = metaclass.__prepare__(name, bases)
+    body["__module__"], body["__qualname__"] = module, qualname
+    body["__init__"] = lambda self, *_: None
+    body["__new__"] = _make_member
+    for one, value in members.items():
+        body[one] = _Given(value)
+    cls = metaclass.__new__(metaclass, name, bases, body)
+    type.__delattr__(cls, "__init__")
+    return cls
+
+
+def _make_member(cls: Any, given: _Given) -> Any:
+    kind = cls._member_type_
+    made = object.__new__(cls) if kind is object else make_value(kind, cls, given.value)
+    made._value_ = given.value
+    return made
+
+
+def make_value(kind: Any, cls: Any, value: Any) -> Any:
+    """An instance of `cls` that is equal to `value`, which is of its base `kind`."""
+    reduced = value.__reduce_ex__(2) if kind not in (int, str, bytes, float, complex, tuple) else (None, (value,))
+    arguments = reduced[1][1:] if reduced[0] is copyreg.__newobj__ else reduced[1]  # type: ignore[attr-defined]
+    made = kind.__new__(cls, *arguments)
+    if len(reduced) > 2 and isinstance(reduced[2], dict):
+        made.__dict__.update(reduced[2])
+    return made
+
+
+def fill_enum(cls: Any, state: list[Any]) -> None:
+    """Give the class its own, and the members theirs."""
+    fill_class(cls, state)
+    for name, values in state[2].items():
+        cls.__members__[name].__dict__.update(values)
 
 
 def make_lock() -> Any:
