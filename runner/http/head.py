@@ -83,6 +83,11 @@ class Head:
     keep_alive: bool
     size: int
 
+    def find(self, name: bytes) -> bytes | None:
+        """The value of the only header called `name` (lower-case); None without one, or with several."""
+        values = [value for one, value in self.headers if one == name]
+        return values[0] if len(values) == 1 else None
+
     def body_known(self) -> bool:
         """True when the length of the body is known in advance (no body counts)."""
         return not self.chunked

@@ -14,6 +14,39 @@ class Route(NamedTuple):
     function: str
 
 
+class Place(NamedTuple):
+    """What a loan is for: the requests to `host` (None is every host) below `prefix`.
+
+    strip: whether the prefix is the app's mount, or a part of its path.
+    """
+
+    host: str | None
+    prefix: str
+    strip: bool
+
+    def pack(self) -> bytes:
+        """As it travels in a loan."""
+        host = "*" if self.host is None else self.host  # no host is called so
+        return f"{int(self.strip)}{host}\0{self.prefix}".encode("latin-1")
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Place:
+        """Inverse of `pack`."""
+        host, _, prefix = data.decode("latin-1").partition("\0")
+        return cls(None if host[1:] == "*" else host[1:], prefix, host[0] == "1")
+
+    def mount(self, host: str, path: str) -> str | None:
+        """The mount of a request that is for this place, None for one that is not."""
+        if (self.host is not None and self.host != host) or not below(path, self.prefix):
+            return None
+        return self.prefix if self.strip else ""
+
+
+def below(path: str, prefix: str) -> bool:
+    """Whether `path` is `prefix` or under it; a prefix matches whole segments only."""
+    return not prefix or path == prefix or path.startswith(prefix + "/")
+
+
 class Routes:
     """A table of routes; those of a named host go before those of any, longer prefixes before shorter."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from snapfork.runner.http.framing import BadChunk, ChunkedDecoder
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
+from snapfork.runner.processes import serving
 from snapfork.runner.processes.asgi_exchange import Exchange
 from snapfork.runner.processes.asgi_scope import describe
 from snapfork.runner.processes.asgi_uvicorn import websockets_available
@@ -228,11 +229,11 @@ class Connection(asyncio.BufferedProtocol):
         if end > host.head_size or self._over_limit(head.content_length or 0):
             return self.give_back(RETRY)
         root_path = ""
-        if not host.served.sole:
-            route = host.served.routes.match(head.host, head.path)
-            if route is None or route.function != host.served.function:
+        if loan.direct or loan.place is not None or not host.served.sole:
+            mount = serving.mount(host.served, loan, head)
+            if mount is None:
                 return self.give_back(RETRY)
-            root_path = route.prefix
+            root_path = mount
         if head.upgrade and websockets_available and _wants_websocket(head):
             return self._upgrade(head, root_path)
         self._start(head, root_path, data[end:])

@@ -9,6 +9,7 @@ import socket
 import termios
 import time
 
+from snapfork.runner.http.routes import Place
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import CLEAN, END, FORK, KEEP, RETRY, SPARE, SPAWN, START_NAMES, WARM
 from snapfork.runner.wire.page import Page
@@ -38,7 +39,8 @@ class Loan:
     `fd` is this process's own descriptor of a file description that the gateway shares: its status
     flags and options are never changed and it is never shut down. `prefix` holds bytes the gateway has
     read already. `client` is the peer's address, None over a Unix socket; `server` ours. `consumed` and
-    `written` count bytes since the loan began. `direct`: the client is the services process.
+    `written` count bytes since the loan began. `direct`: the client is the services process. `place`: the
+    only one that requests on it may be for, None where the function's own routes tell.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class Loan:
         "direct",
         "fd",
         "id",
+        "place",
         "prefix",
         "requests",
         "seq",
@@ -68,6 +71,7 @@ class Loan:
         self.seq = frame.seq
         self.sticky = frame.sticky
         self.direct = frame.direct
+        self.place = Place.unpack(frame.place) if frame.place else None
         self.requests = 0
         self.consumed = 0
         self.written = 0
@@ -144,7 +148,11 @@ class Link:
         """The same, but for requests of other connections, which may wait for a moment."""
         page = self.page
         return bool(
-            not loan.sticky or self._leaving or page.leave or page.generation_wanted != self.generation
+            not loan.sticky
+            or self._leaving
+            or page.leave
+            or page.generation_wanted != self.generation
+            or page.recalled(loan.id)
         )
 
     def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:

@@ -9,8 +9,10 @@ from snapfork.runner.http.answers import request_id_for
 from snapfork.runner.http.forwarded import Trusted
 from snapfork.runner.http.routes import Routes
 from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.units import UNIT_HEADER
 
 if TYPE_CHECKING:
+    from snapfork.runner.http.head import Head
     from snapfork.runner.processes.link import Loan
     from snapfork.runner.processes.load import Loaded
     from snapfork.runner.wire.page import Page
@@ -64,6 +66,16 @@ class Served:
         self.boot_id = boot_id
         self.page = page
         self.state = {} if state is None else state
+
+
+def mount(served: Served, loan: Loan, head: Head) -> str | None:
+    """Where the app is mounted for this request, None if the request is not for it: the loan goes back."""
+    if loan.direct:
+        return "" if head.find(UNIT_HEADER) == served.function.encode() else None
+    if loan.place is not None:
+        return loan.place.mount(head.host, head.path)
+    route = served.routes.match(head.host, head.path)
+    return route.prefix if route is not None and route.function == served.function else None
 
 
 def request_id(served: Served, loan: Loan) -> str:

@@ -162,12 +162,12 @@ class Conversation:
             self.give_back(RETRY, data)
             return b""
         prefix = ""
-        if not served.sole:
-            route = served.routes.match(head.host, head.path)
-            if route is None or route.function != served.function:
+        if loan.direct or loan.place is not None or not served.sole:
+            mount = serving.mount(served, loan, head)
+            if mount is None:
                 self.give_back(RETRY, data)
                 return b""
-            prefix = route.prefix
+            prefix = mount
         too_big = settings["max_body"] is not None and (head.content_length or 0) > settings["max_body"]
         if end > settings["head_size"] or too_big:
             self.give_back(RETRY, data)

@@ -19,7 +19,7 @@ START_NAMES = ("warm", "spare", "fork", "spawn")
 KEEP, END, RETRY = 0, 1, 2
 CLEAN = 1
 
-STICKY, DIRECT = 1, 2
+STICKY, DIRECT, PLACED = 1, 2, 4
 TRIAL = 1
 
 _LOAN = struct.Struct("<BBBxHHIQQ")
@@ -37,6 +37,8 @@ class LoanFrame(NamedTuple):
     """A client connection on its way to an instance; the connection itself travels beside it.
 
     direct: it was accepted on the direct listener, by whose peer headers that name invocations are meant.
+    place: the only one that it is lent for (`http.routes.Place`, packed); b"" where the instance's own table
+    of routes tells.
     """
 
     start: int
@@ -48,6 +50,7 @@ class LoanFrame(NamedTuple):
     addresses: bytes
     prefix: bytes
     direct: bool = False
+    place: bytes = b""
 
 
 class ReturnFrame(NamedTuple):
@@ -91,22 +94,22 @@ class DiedFrame(NamedTuple):
 
 
 def pack_loan(loan: LoanFrame) -> bytes:
-    head = _LOAN.pack(
-        LOAN,
-        loan.start,
-        (STICKY if loan.sticky else 0) | (DIRECT if loan.direct else 0),
-        loan.slot,
-        len(loan.addresses),
-        loan.seq,
-        loan.id,
-        loan.t0_ns,
-    )
-    return head + loan.addresses + loan.prefix
+    flags = (STICKY if loan.sticky else 0) | (DIRECT if loan.direct else 0)
+    about = loan.addresses
+    if loan.place:
+        flags |= PLACED
+        about = b"%c%b%b" % (len(about), about, loan.place)
+    head = _LOAN.pack(LOAN, loan.start, flags, loan.slot, len(about), loan.seq, loan.id, loan.t0_ns)
+    return head + about + loan.prefix
 
 
 def unpack_loan(data: memoryview) -> LoanFrame:
     _, start, flags, slot, size, seq, number, t0 = _LOAN.unpack_from(data)
     at = _LOAN.size + size
+    about, place = bytes(data[_LOAN.size : at]), b""
+    if flags & PLACED:
+        end = 1 + about[0]
+        about, place = about[1:end], about[end:]
     return LoanFrame(
         start,
         bool(flags & STICKY),
@@ -114,9 +117,10 @@ def unpack_loan(data: memoryview) -> LoanFrame:
         seq,
         number,
         t0,
-        bytes(data[_LOAN.size : at]),
+        about,
         bytes(data[at:]),
         bool(flags & DIRECT),
+        place,
     )
 
 

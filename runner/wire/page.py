@@ -15,6 +15,7 @@ MAGIC = 0x736E6170666F726B  # "snapfork"
 
 # Words written by the gateway.
 W_MAGIC, W_GENERATION, W_LEAVE, W_DEMAND, W_STOPPING = 0, 1, 2, 3, 4
+W_RECALL = 5  # loans with a smaller id go back before a further request
 # Words written by the instance.
 W_BUSY, W_STARTED, W_DONE, W_HEARTBEAT, W_WAITING = 8, 9, 10, 11, 12
 W_LOANS = 13  # loans whose first request has begun
@@ -75,6 +76,10 @@ class Page:
     def leave(self) -> int:
         """0 stay, 1 give everything back at the next boundary, 2 also end streams."""
         return self.words[W_LEAVE]
+
+    def recalled(self, loan: int) -> bool:
+        """True when who gets further requests on the connection of `loan` is to be decided anew."""
+        return loan < self.words[W_RECALL]
 
     @property
     def demand(self) -> int:

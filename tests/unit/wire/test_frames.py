@@ -12,7 +12,7 @@ U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 START = st.sampled_from([frames.WARM, frames.SPARE, frames.FORK, frames.SPAWN])
 ADDRESSES, PREFIX = st.binary(max_size=80), st.binary(max_size=300)
 LOANS = st.builds(
-    frames.LoanFrame, START, st.booleans(), U16, U32, U64, U64, ADDRESSES, PREFIX, st.booleans()
+    frames.LoanFrame, START, st.booleans(), U16, U32, U64, U64, ADDRESSES, PREFIX, st.booleans(), PREFIX
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
