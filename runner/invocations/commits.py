@@ -1,0 +1,128 @@
+"""One thread that writes: whatever has been given meanwhile is applied in one transaction, with one fsync.
+
+Callers are coroutines of one event loop. The GIL is why statements cover many rows: sqlite3 lets go of it in
+every step, and under a busy event loop each step then waits for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_BATCH = 1000
+"""Operations of one commit: beyond, waiting for the rest costs the first more than the fsync."""
+
+Apply = Callable[[sqlite3.Connection, Sequence[Any]], list[Any]]
+"""Applies operations; gives the result of each, an exception where one is refused."""
+_Entry = tuple[Any, "asyncio.Future[Any] | None"]
+
+
+class GroupCommit:
+    """Applies what is given in the order of `apply`; `connect` opens the connection, in the thread."""
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        apply: Apply,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._connect = connect
+        self._apply = apply
+        self._loop = loop
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._closed = False
+        self.commits = 0
+
+    async def start(self) -> None:
+        """Open the connection. Raises what opening raised."""
+        self._thread.start()
+        await self._ready
+
+    def do(self, operation: Any) -> asyncio.Future[Any]:
+        """Give an operation; the future has its result once it is on the disk."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.give(operation, future)
+        return future
+
+    def give(self, operation: Any, future: asyncio.Future[Any] | None = None) -> None:
+        """Give an operation whose end nobody waits for."""
+        if self._closed:
+            raise RuntimeError("The queue is closed.")
+        self._queue.put((operation, future))
+
+    @property
+    def waiting(self) -> int:
+        """Operations that are not yet being applied."""
+        return self._queue.qsize()
+
+    async def close(self) -> None:
+        """Apply what was given, then end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect()
+        except Exception as error:
+            self._loop.call_soon_threadsafe(self._ready.set_exception, error)
+            return
+        self._loop.call_soon_threadsafe(self._ready.set_result, None)
+        try:
+            while self._turn(connection):
+                pass
+        finally:
+            connection.close()
+
+    def _turn(self, connection: sqlite3.Connection) -> bool:
+        """One commit; False when it was the last."""
+        entry = self._queue.get()
+        batch: list[_Entry] = []
+        go_on = True
+        while entry is not None:
+            batch.append(entry)
+            if len(batch) >= MAX_BATCH:
+                break
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                break
+        else:
+            go_on = False
+        if batch:
+            self._commit(connection, batch)
+        return go_on
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+        results: list[Any]
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            results = self._apply(connection, [operation for operation, _ in batch])
+            connection.execute("COMMIT")
+        except Exception as error:  # a full disk, a damaged file: everybody is told
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            results = [error] * len(batch)
+        self.commits += 1
+        answers = [
+            (future, result) for (_, future), result in zip(batch, results, strict=True) if future is not None
+        ]
+        if answers:
+            self._loop.call_soon_threadsafe(_answer, answers)
+
+
+def _answer(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
+        if future.done():  # whoever asked is gone
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
