@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import io
 import pickle
@@ -11,12 +10,11 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
-from snapfork.adapter.snapshots import libraries, rebuild
+from snapfork.adapter.snapshots import data, libraries, rebuild
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
 from snapfork.adapter.snapshots.pickling import Pickler
 
-_DATA = (dict, list, set, tuple, frozenset, str, bytes, int, float, complex, bool, type(None))
 _CODE = (types.FunctionType, type, types.ModuleType)
 _OF_THE_IMPORT = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 
@@ -45,7 +43,10 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
 
     out = io.BytesIO()
     buffers: list[Any] = []
-    pickler = Pickler(out, ownership, Names(ownership), note, buffers.append)
+    names = Names(ownership)
+    pickler = Pickler(out, ownership, names, note, buffers.append)
+    referred = data.of(ownership.referred(), ownership, names)
+    pickler.filled = data.filled(referred)
     pickler.dump(libraries.capture(early=True, imports=bool(ownership.referred())))
     # Who was imported later, is usually needed by who was imported earlier: leaves come first. Code comes
     # before data, whose hashes and comparisons may need it.
@@ -54,46 +55,15 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
         pickler.dump({name: value for name, value in one.items() if isinstance(value, _CODE)})
     for one in contents:
         pickler.dump({name: value for name, value in one.items() if not isinstance(value, _CODE)})
-    pickler.dump({name: _data(module) for name, module in ownership.referred().items()})
+    pickler.dump(data.contents(referred))
+    with pickler.by_value([value for one in referred.values() for value in one.values()]):
+        pickler.dump(referred)
     pickler.dump(libraries.capture(early=False, imports=bool(ownership.referred())))
     pickler.dump(app)
     pickler.dump(state)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
     references = pickler.references - set(modules)
     return Captured(named, out.getvalue(), buffers, problems, references)
-
-
-def _data(module: types.ModuleType) -> dict[str, Any]:
-    """Plain data of a module that travels by reference; copies, because the originals are named."""
-    return {
-        name: copy.copy(value)
-        for name, value in vars(module).items()
-        if not name.startswith("__") and type(value) in _DATA and _is_plain(value)
-    }
-
-
-def _is_plain(value: Any, depth: int = 6) -> bool:
-    kind = type(value)
-    if kind in _DATA and kind not in (dict, list, set, tuple, frozenset):
-        return True
-    if depth == 0:
-        return False
-    if kind is dict:
-        return all(_is_plain(part, depth - 1) for pair in value.items() for part in pair)
-    return kind in _DATA and all(_is_plain(part, depth - 1) for part in value)
-
-
-def _lay_over(module: types.ModuleType, data: dict[str, Any]) -> None:
-    """Give a module that has been imported anew the data that it had; containers stay the same objects."""
-    for name, value in data.items():
-        there: Any = vars(module).get(name)
-        if type(there) is type(value) and isinstance(value, (dict, set)):
-            there.clear()
-            there.update(value)
-        elif type(there) is type(value) and isinstance(value, list):
-            there[:] = value
-        else:
-            setattr(module, name, value)
 
 
 def _contents(module: types.ModuleType) -> dict[str, Any]:
@@ -103,8 +73,21 @@ def _contents(module: types.ModuleType) -> dict[str, Any]:
 class Unpickler(pickle.Unpickler):
     """Reads what `Pickler` wrote."""
 
-    def persistent_load(self, named: tuple[str, ...]) -> Any:
+    def __init__(self, captured: Captured) -> None:
+        super().__init__(io.BytesIO(captured.stream), buffers=captured.buffers)
+        self._filled: dict[tuple[str, str], Any] = {}
+
+    def filled(self, module: str, name: str, kind: Any) -> Any:
+        """What is known by this name: of the imported module if that has such a thing, else made empty."""
+        if (module, name) not in self._filled:
+            there = vars(importlib.import_module(module)).get(name)
+            self._filled[module, name] = there if type(there) is kind else data.empty(kind)
+        return self._filled[module, name]
+
+    def persistent_load(self, named: tuple[Any, ...]) -> Any:
         kind, module = named[:2]
+        if kind == "filled":
+            return self.filled(*named[1:])
         if module not in sys.modules:
             __import__(module)
         if kind == "module":
@@ -118,18 +101,20 @@ def release(captured: Captured) -> Any:
     """The app again, in this process; its modules are in sys.modules, and its state in `captured`."""
     for name, has_path in captured.modules:
         rebuild.make_module(name, has_path)
-    unpickler = Unpickler(io.BytesIO(captured.stream), buffers=captured.buffers)
+    unpickler = Unpickler(captured)
     libraries.release(unpickler.load())
     own = [sys.modules[name] for name, _ in reversed(captured.modules)]
     for module in (*own, *own):  # code, then data
         vars(module).update(unpickler.load())
     for module in own:
         rebuild.complete_module(module)
-    referred = unpickler.load()
-    for name in referred:
+    contents, values = unpickler.load(), unpickler.load()
+    for name in values:
         importlib.import_module(name)
-    for name, data in referred.items():  # after all of them: they change each other's
-        _lay_over(sys.modules[name], data)
+    for (holder, name), held in contents.items():  # after all imports: modules change each other's
+        data.fill(unpickler.filled(holder, name, type(held)), held)
+    for name, named in values.items():
+        vars(sys.modules[name]).update(named)
     libraries.release(unpickler.load())
     app = unpickler.load()
     captured.state = unpickler.load()

@@ -7,11 +7,12 @@ that cycles between modules, functions and classes need no order.
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import functools
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cloudpickle
@@ -65,10 +66,21 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._names = names
         self._on_problem = on_problem
         self.references: set[str] = set()
+        self.filled: dict[int, tuple[str, str]] = {}
+        self._unnamed: set[int] = set()
 
-    def persistent_id(self, thing: Any) -> tuple[str, ...] | None:
-        """Names for modules, module globals, and what libraries hold."""
+    @contextlib.contextmanager
+    def by_value(self, things: Iterable[Any]) -> Iterator[None]:
+        """Meanwhile, do not name these objects, though modules by reference hold them."""
+        self._unnamed = {id(thing) for thing in things}
+        yield
+        self._unnamed = set()
+
+    def persistent_id(self, thing: Any) -> tuple[Any, ...] | None:
+        """Names for modules, module globals, and what modules by reference hold."""
         kind = type(thing)
+        if id(thing) in self.filled:
+            return ("filled", *self.filled[id(thing)], kind)
         if kind is dict:
             module = self._names.module_of_globals(thing)
             if module is not None:
@@ -76,7 +88,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         elif isinstance(thing, types.ModuleType):
             name = thing.__name__
             return self._named("module", name) if sys.modules.get(name) is thing else None
-        found = self._names.of(thing)
+        found = self._names.of(thing) if id(thing) not in self._unnamed else None
         return self._named("name", *found) if found is not None else None
 
     def _named(self, kind: str, module: str, *name: str) -> tuple[str, ...]:
