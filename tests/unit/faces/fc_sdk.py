@@ -100,6 +100,7 @@ LIMITS: dict[tuple[str, str], dict[str, Any]] = {
     ("CreateLayerVersion", "layer_name"): {"pattern": NAME, "min": 1, "max": 64},
     ("PutLayerACL", "acl"): {"enum": ["0", "1"]},
     ("PutLayerACL", "public"): {"enum": ["true", "false"]},
+    ("InputCodeLocation", "zipFile"): {"type": "blob"},  # the comment: in Base64
     ("CreateLayerVersionInput", "code"): {"required": True},
     ("CreateLayerVersionInput", "compatibleRuntime"): {"required": True, "min": 1},
     # SDK, comments as prose; the invocation's headers.
