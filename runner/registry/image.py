@@ -17,10 +17,13 @@ from snapfork.runner.registry.model import (
     Trigger,
     Version,
 )
-from snapfork.runner.registry.rows import TABLES, Key, key_of
+from snapfork.runner.registry.rows import TABLES, Fallback, Key, key_of
 
 T = TypeVar("T")
-OF_FUNCTIONS: tuple[type, ...] = (Version, Alias, AsyncConfig, ProvisionConfig, FunctionUrl, Trigger)
+OF_FUNCTIONS: tuple[type, ...] = (
+    *(Version, Fallback, Alias, AsyncConfig),
+    *(ProvisionConfig, FunctionUrl, Trigger),
+)
 """Kinds that belong to a function, and go with it."""
 
 

@@ -20,6 +20,10 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX versions_package ON versions (package);
     CREATE INDEX versions_serving ON versions (serving);
+    CREATE TABLE fallbacks (
+        function TEXT PRIMARY KEY REFERENCES functions ON DELETE CASCADE,
+        body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE aliases (
         function TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -64,6 +68,13 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (layer, version)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX layer_versions_package ON layer_versions (package);
+    CREATE TABLE gone_layers (
+        layer TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        package TEXT NOT NULL REFERENCES packages,
+        body TEXT NOT NULL,
+        PRIMARY KEY (layer, version)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE statements (
         resource TEXT NOT NULL,
         qualifier TEXT NOT NULL,

@@ -59,6 +59,23 @@ class Lock:
 
 
 @dataclass(frozen=True)
+class Fallback:
+    """The configuration that LATEST goes on with while, or because, an update of it is not there yet."""
+
+    function: str
+    configuration: Configuration
+
+
+@dataclass(frozen=True)
+class GoneLayer:
+    """A layer version that was deleted while functions have it: theirs goes on, and nobody else gets it."""
+
+    layer: str
+    version: int
+    package: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Where a kind lies. key: its fields that are the primary key; columns: those that the database checks."""
 
@@ -100,6 +117,12 @@ TABLES: dict[type, Table] = {
     Counter: Table("counters", ("name",), (), lambda data: Counter(**data)),
     Function: Table("functions", ("name",), (), lambda data: Function(**data)),
     Version: Table("versions", ("function", "version"), ("package", "serving"), _version),
+    Fallback: Table(
+        "fallbacks",
+        ("function",),
+        (),
+        lambda data: Fallback(data["function"], configuration(data["configuration"])),
+    ),
     Alias: Table("aliases", ("function", "name"), ("version",), lambda data: Alias(**data)),
     AsyncConfig: Table("async_configs", ("function", "qualifier"), (), _tuples(AsyncConfig, "retry_delays")),
     ProvisionConfig: Table(
@@ -109,6 +132,9 @@ TABLES: dict[type, Table] = {
     Trigger: Table("triggers", ("function", "name"), ("id",), lambda data: Trigger(**data)),
     CustomDomain: Table("domains", ("name",), (), _tuples(CustomDomain, "routes")),
     LayerVersion: Table("layer_versions", ("layer", "version"), ("package",), _layer),
+    GoneLayer: Table(
+        "gone_layers", ("layer", "version"), ("package",), lambda data: GoneLayer(**data)
+    ),
     Statement: Table("statements", ("resource", "qualifier", "sid"), (), lambda data: Statement(**data)),
     Lock: Table("locks", ("package", "python"), (), lambda data: Lock(**data)),
 }
