@@ -72,7 +72,7 @@ def function_error(result: Result, limit: float, memory: int | None) -> tuple[di
 
 
 def error_body(payload: bytes) -> dict[str, Any]:
-    """A function's error as FC's Python runtime writes it, whichever dialect's runtime wrote it: errorMessage,
+    """A function's error as FC's Python runtime writes it, whichever dialect's wrote it: errorMessage,
     errorType, and stackTrace, whose frames are lists of their parts."""
     said = _json(payload)
     if not isinstance(said, dict) or "errorMessage" not in said:

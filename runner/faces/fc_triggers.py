@@ -97,8 +97,8 @@ class Triggers:
 
 
 def _watched(source: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The directory behind an OSS trigger: `directory` in its config, or sourceArn file:///DIRECTORY. A bucket's
-    ARN in sourceArn tells what events call it. Raises FcError."""
+    """The directory behind an OSS trigger: `directory` in its config, or sourceArn file:///DIRECTORY. A
+    bucket's ARN in sourceArn tells what events call it. Raises FcError."""
     watched: dict[str, Any] = {}
     if source.startswith("file:///"):
         watched["directory"] = unquote(source.removeprefix("file://"))
@@ -106,7 +106,8 @@ def _watched(source: str, config: dict[str, Any]) -> dict[str, Any]:
         watched["bucket"] = bucket
     if "directory" not in {**watched, **config}:
         raise invalid(
-            "An oss trigger watches a directory here: name it as sourceArn file:///PATH or as triggerConfig.directory."
+            "An oss trigger watches a directory here: name it as sourceArn file:///PATH,"
+            " or as triggerConfig.directory."
         )
     return {**watched, **{name: config[name] for name in DIRECTORY if name in config}}
 
