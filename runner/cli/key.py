@@ -1,44 +1,108 @@
-"""`runner key`: the key that snapshots are signed with, and the keys of others."""
+"""`runner key`: keys for snapshots (who signs what runs here) and for the API of deployed functions."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from snapfork.runner.cli.remote import Json, Url, connect, show_json, when
+from snapfork.runner.cli.tables import plain_table, print_table
 from snapfork.runner.errors import UserError
+
+ACTIONS = ("trust FILE", "ls", "create", "rm ID")
 
 
 def key(
     action: Annotated[
-        str | None, typer.Argument(metavar="[trust FILE]", show_default=False, help="Trust another's key.")
+        str | None,
+        typer.Argument(metavar=f"[{' | '.join(ACTIONS)}]", show_default=False, help="What to do with keys."),
     ] = None,
-    path: Annotated[str | None, typer.Argument(metavar="", show_default=False, hidden=True)] = None,
+    what: Annotated[str | None, typer.Argument(metavar="", show_default=False, hidden=True)] = None,
+    role: Annotated[
+        str, typer.Option(metavar="invoke|manage", help="create: what its holder may do.")
+    ] = "invoke",
+    function: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", show_default=False, help="create: only with this function. Repeatable."),
+    ] = None,
+    description: Annotated[
+        str, typer.Option(metavar="TEXT", show_default=False, help="create: whose it is.")
+    ] = "",
+    url: Url = None,
+    as_json: Json = False,
 ) -> None:
-    """Print your public key, or trust the snapshots of somebody else's.
+    """Print your public key of snapshots, trust somebody else's; list, make and remove keys of the API.
 
-    A runner loads snapshots that you or somebody whom you trust has signed. Your key is made on first use, in
-    ~/.config/snapfork.
+    A runner loads snapshots that you or somebody whom you trust has signed; your key for that is made on
+    first use, in ~/.config/snapfork. Calls of deployed functions' API are signed with keys of their own.
 
     [bold]Examples[/bold]
 
       runner key > alice.pub
 
       runner key trust alice.pub
+
+      runner key create --role invoke --function shop --description 'the web shop'
+
+      runner key ls
     """
+    if action in ("ls", "create", "rm"):
+        _api(action, what, role, function, description, url, as_json)
+        return
     from snapfork.adapter.snapshots import keys
     from snapfork.adapter.snapshots.errors import SnapshotError
 
     try:
         if action is None:
             typer.echo(keys.line(keys.public_bytes(keys.own_key())))
-        elif action == "trust" and path:
-            raw = keys.trust(_read(path))
+        elif action == "trust" and what:
+            raw = keys.trust(_read(what))
             typer.echo(f"{keys.describe(raw)} is trusted from now on.")
         else:
-            raise UserError(f"runner key has no '{action}'.", "Type: runner key, or: runner key trust FILE")
+            raise UserError(
+                f"runner key has no '{action}'.", f"Type: runner key, or with {', '.join(ACTIONS)}"
+            )
     except SnapshotError as error:
         raise UserError(str(error)) from None
+
+
+def _api(
+    action: str,
+    what: str | None,
+    role: str,
+    functions: list[str] | None,
+    description: str,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    remote = connect(url)
+    if action == "create":
+        if role not in ("invoke", "manage"):
+            raise UserError(f"--role {role}: invoke or manage.")
+        given: dict[str, Any] = {"role": role, "functions": functions or None, "description": description}
+        made = remote.call("POST", "keys", body=json.dumps(given).encode()).json()
+        if as_json:
+            show_json(made)
+            return
+        typer.echo(f"id:     {made['key']['id']}")
+        typer.echo(f"secret: {made['secret']}   (it is not shown again)")
+    elif action == "rm":
+        if not what:
+            raise UserError("runner key rm needs the id of a key.", "`runner key ls` lists them.")
+        remote.call("DELETE", "keys", what)
+        typer.echo(f"{what}: removed")
+    else:
+        found = remote.call("GET", "keys").json()["keys"]
+        if as_json:
+            show_json(found)
+            return
+        table = plain_table("id", "role", "functions", "made", "description")
+        for one in found:
+            limits = ", ".join(one["functions"]) if one["functions"] else "all"
+            table.add_row(one["id"], one["role"], limits, when(one["created"]), one["description"])
+        print_table(table)
 
 
 def _read(path: str) -> str:

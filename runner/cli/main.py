@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -50,84 +51,42 @@ def build(names: list[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name, load in COMMANDS.items():
+    for name in COMMANDS:
         if not names or name in names:
-            app.command(name)(load())
+            app.command(name)(_load(name))
     return app
 
 
-def _serve() -> Callable[..., Any]:
-    from snapfork.runner.cli.serve import serve
-
-    return serve
-
-
-def _ps() -> Callable[..., Any]:
-    from snapfork.runner.cli.ps import ps
-
-    return ps
-
-
-def _status() -> Callable[..., Any]:
-    from snapfork.runner.cli.status import status
-
-    return status
-
-
-def _reload() -> Callable[..., Any]:
-    from snapfork.runner.cli.orders import reload
-
-    return reload
-
-
-def _stop() -> Callable[..., Any]:
-    from snapfork.runner.cli.orders import stop
-
-    return stop
-
-
-def _doctor() -> Callable[..., Any]:
-    from snapfork.runner.cli.doctor import doctor
-
-    return doctor
-
-
-def _bench() -> Callable[..., Any]:
-    from snapfork.runner.cli.bench import bench
-
-    return bench
-
-
-def _snapshot() -> Callable[..., Any]:
-    from snapfork.runner.cli.snapshot import snapshot
-
-    return snapshot
-
-
-def _inspect() -> Callable[..., Any]:
-    from snapfork.runner.cli.inspect import inspect
-
-    return inspect
-
-
-def _key() -> Callable[..., Any]:
-    from snapfork.runner.cli.key import key
-
-    return key
-
-
 COMMANDS = {
-    "serve": _serve,
-    "ps": _ps,
-    "status": _status,
-    "reload": _reload,
-    "stop": _stop,
-    "doctor": _doctor,
-    "bench": _bench,
-    "snapshot": _snapshot,
-    "inspect": _inspect,
-    "key": _key,
+    "serve": "serve",
+    "ps": "ps",
+    "status": "status",
+    "reload": "orders",
+    "stop": "orders",
+    "doctor": "doctor",
+    "bench": "bench",
+    "snapshot": "snapshot",
+    "inspect": "inspect",
+    "deploy": "deploy",
+    "invoke": "invoke",
+    "ls": "functions",
+    "versions": "functions",
+    "alias": "functions",
+    "url": "functions",
+    "rm": "functions",
+    "logs": "logs",
+    "trigger": "triggers",
+    "dead-letters": "triggers",
+    "key": "key",
 }
+"""Commands and the modules of theirs; what is common to several is in one."""
+
+
+def _load(name: str) -> Callable[..., Any]:
+    command: Callable[..., Any] = getattr(
+        import_module(f"snapfork.runner.cli.{COMMANDS[name]}"), name.replace("-", "_")
+    )
+    return command
 
 
 def main(arguments: list[str] | None = None) -> int:
