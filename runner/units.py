@@ -19,6 +19,10 @@ ERROR_HEADER = b"x-snapfork-error"
 too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled"; the
 body is then the dialect's JSON of the error."""
 
+RUN_HEADER = b"x-snapfork-run"
+"""On answers of instances to direct requests, optional: JSON of how it was run, {"instance", "start", "run_ms",
+"init_ms", "memory_mb"}, each optional; it spares the caller a question to the log process."""
+
 
 @dataclass(frozen=True)
 class Unit:

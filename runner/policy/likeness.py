@@ -24,7 +24,7 @@ def differences(first: Answer, second: Answer, restored: Answer) -> list[str]:
     for name in sorted(live.keys() | back.keys()):
         if name in _OWN or live.get(name) != other.get(name):
             continue
-        if live.get(name) != back.get(name):
+        if _as_set(live.get(name)) != _as_set(back.get(name)):
             found.append(f"{path} has {_shown(name, back)} instead of {_shown(name, live)}")
     if first["body"] == second["body"] != restored["body"]:
         found.append(f"{path} has another body")
@@ -36,6 +36,11 @@ def _fields(answer: Answer) -> dict[str, list[str]]:
     for name, value in answer["fields"]:
         fields.setdefault(name, []).append(value)
     return fields
+
+
+def _as_set(values: list[str] | None) -> list[str] | None:
+    """Lists such as Allow and Vary are made from sets, whose order depends on the process."""
+    return None if values is None else sorted(part.strip() for value in values for part in value.split(","))
 
 
 def _shown(name: str, fields: Mapping[str, Sequence[str]]) -> str:

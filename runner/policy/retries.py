@@ -1,8 +1,7 @@
 """What becomes of an asynchronous invocation after a run: ended, run again and when, or given up. Pure.
 
 Function errors are retried a number of times after delays of the function's own. What is not the function's
-fault (throttled, unavailable) is backed off until it runs or the invocation has become too old. The figures
-of the dialects are those of their documentation; Lambda: 1 s to 5 min, FC: 0.5 s, doubling.
+fault (throttled, unavailable) is backed off, doubling, until it runs or the invocation has become too old.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Verdict = Literal["succeeded", "again", "failed", "expired"]
-FIRST_BACKOFF_S = {"lambda": 1.0, "fc": 0.5, "runner": 0.5}
-LONGEST_BACKOFF_S = {"lambda": 300.0, "fc": 18000.0, "runner": 300.0}
 JITTER = 0.25
 """Share of a backoff that is left to chance: what was refused together does not come back together."""
 
@@ -21,13 +18,14 @@ class Rules(NamedTuple):
     """How a function's invocations are executed (registry.model.AsyncConfig, and its dialect).
 
     retries: after function errors. delays: seconds before each, the last one repeats. max_age: seconds from
-    the enqueueing, None without limit.
+    the enqueueing, None without limit. first, longest: seconds of the backoff after system errors.
     """
 
     retries: int
     delays: Sequence[float]
     max_age: float | None
-    dialect: str = "runner"
+    first: float = 0.5
+    longest: float = 300.0
 
 
 class History(NamedTuple):
@@ -72,7 +70,7 @@ def after_system_error(rules: Rules, history: History, draw: float, reserved: in
     from 0 to 1. A function whose reserved concurrency is 0 will not run for anybody: no retry."""
     if reserved == 0:
         return Decision("failed", condition="ReservedConcurrencyZero")
-    delay = backoff(rules.dialect, history.system_errors) * (1.0 + JITTER * draw)
+    delay = backoff(rules, history.system_errors) * (1.0 + JITTER * draw)
     if too_old(rules, history.age):
         return Decision("expired", condition="EventAgeExceeded")
     if rules.max_age is not None:
@@ -86,11 +84,9 @@ def retry_delay(delays: Sequence[float], failures: int) -> float:
     return delays[min(failures, len(delays)) - 1] if delays and failures > 0 else 0.0
 
 
-def backoff(dialect: str, failures: int) -> float:
+def backoff(rules: Rules, failures: int) -> float:
     """Seconds after `failures` system errors in a row, without jitter."""
-    first = FIRST_BACKOFF_S.get(dialect, FIRST_BACKOFF_S["runner"])
-    longest = LONGEST_BACKOFF_S.get(dialect, LONGEST_BACKOFF_S["runner"])
-    return float(min(longest, first * 2.0 ** min(max(0, failures - 1), 30)))
+    return float(min(rules.longest, rules.first * 2.0 ** min(max(0, failures - 1), 30)))
 
 
 def delivery_delay(attempts: int) -> float:

@@ -52,7 +52,7 @@ class Table:
         return Found(None, frozenset(allowed))
 
     def is_sole(self, host: str, route: UnitRoute) -> bool:
-        """Whether all of `host` below the prefix of `route` is its own: no further request need be looked at."""
+        """Whether all of `host` below the prefix of `route` is its own, whatever is asked for there."""
         key = (host if host in self._by_host else None, route)
         known = self._sole.get(key)
         if known is None:
@@ -128,9 +128,14 @@ class Quota:
         self.limit: int | None = None
         self.used = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether one more would be too many."""
+        return self.limit is not None and self.used >= self.limit
+
     def take(self) -> bool:
         """Count one more; False where that would be too many."""
-        if self.limit is not None and self.used >= self.limit:
+        if self.full:
             return False
         self.used += 1
         return True

@@ -1,0 +1,135 @@
+"""What a failed run looks like to its caller: each dialect's JSON of the error and its texts.
+
+Lambda's are those of its managed Python runtimes; FC's those of its error pages. What a handler itself raised
+is not made here: its instance has written it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from snapfork.runner.invocations.model import ErrorKind
+
+_LAST_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is known. sentence: the gateway's. duration: ms; memory: peak in MB; limit: bytes of an answer."""
+
+    kind: ErrorKind
+    sentence: str
+    request_id: str = ""
+    timeout: float = 0.0
+    duration: float = 0.0
+    memory: float = 0.0
+    traceback: str = ""
+    module: str = ""
+    limit: int = 0
+    at: float = 0.0
+
+
+def body(dialect: str, failure: Failure) -> bytes:
+    """The JSON of a failure."""
+    made = {"lambda": _lambda, "fc": _fc}.get(dialect, _runner)(failure)
+    return json.dumps(made, separators=(",", ":")).encode()
+
+
+def _lambda(failure: Failure) -> dict[str, Any]:
+    identity = failure.request_id
+    match failure.kind:
+        case "timeout":
+            clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(failure.at))
+            stamp = f"{clock}.{int(failure.at * 1000) % 1000:03d}Z"
+            said = f"{stamp} {identity} Task timed out after {failure.timeout:.2f} seconds"
+            return {"errorType": "Sandbox.Timedout", "errorMessage": said}
+        case "process_exited":
+            said = f"RequestId: {identity} Error: Runtime exited without providing a reason"
+            return {"errorType": "Runtime.ExitError", "errorMessage": said}
+        case "out_of_memory":
+            said = f"RequestId: {identity} Error: Runtime exited with error: signal: killed"
+            return {"errorType": "Runtime.OutOfMemory", "errorMessage": said}
+        case "response_too_large":
+            said = f"Response payload size exceeded maximum allowed payload size ({failure.limit} bytes)."
+            return {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": said}
+        case "init_failed":
+            kind, message = _import_error(failure)
+            told = {"errorType": kind, "errorMessage": message, "requestId": identity}
+            return {**told, "stackTrace": _frames(failure.traceback)}
+    return {"errorType": _NAMES.get(failure.kind, "Runtime.Unknown"), "errorMessage": failure.sentence}
+
+
+def _fc(failure: Failure) -> dict[str, Any]:
+    used = f"(duration: {round(failure.duration)}ms, maxMemoryUsage: {failure.memory:.2f}MB)"
+    match failure.kind:
+        case "timeout":
+            seconds = f"{failure.timeout:g} second" + ("" if failure.timeout == 1 else "s")
+            said = f"Function timed out after {seconds} (maxMemoryUsage: {failure.memory:.2f}MB)"
+            return {"errorMessage": said}
+        case "process_exited" | "out_of_memory":
+            return {"errorMessage": f"Process exited unexpectedly before completing request {used}"}
+        case "init_failed":
+            kind, message = _import_error(failure)
+            lines = [[line.strip()] for line in _frames(failure.traceback)]
+            return {"errorMessage": message, "errorType": kind.removeprefix("Runtime."), "stackTrace": lines}
+    return {"errorMessage": failure.sentence, "errorType": _NAMES.get(failure.kind, "UnknownError")}
+
+
+def _runner(failure: Failure) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "errorMessage": failure.sentence,
+        "errorType": _NAMES.get(failure.kind, "UnknownError"),
+        "requestId": failure.request_id,
+    }
+    if failure.kind == "init_failed":
+        told["errorType"] = _import_error(failure)[0]
+        told["stackTrace"] = _frames(failure.traceback)
+    return told
+
+
+_NAMES = {
+    "timeout": "Timeout",
+    "process_exited": "ProcessExited",
+    "out_of_memory": "OutOfMemory",
+    "response_too_large": "ResponseTooLarge",
+    "unavailable": "Unavailable",
+    "unhandled": "Unhandled",
+}
+
+
+def _import_error(failure: Failure) -> tuple[str, str]:
+    """errorType and errorMessage of what kept a function from starting, in the words of Lambda's runtime."""
+    lines = failure.traceback.strip().splitlines()
+    match = _LAST_LINE.match(lines[-1]) if lines else None
+    if match is None:
+        return "Runtime.InitError", failure.sentence
+    kind, message = match["type"].rpartition(".")[2], match["message"] or ""
+    if kind in ("ImportError", "ModuleNotFoundError"):
+        return "Runtime.ImportModuleError", f"Unable to import module '{failure.module}': {message}"
+    if kind in ("SyntaxError", "IndentationError", "TabError"):
+        return "Runtime.UserCodeSyntaxError", f"Syntax error in module '{failure.module}': {message}"
+    if kind == "AttributeError" and "has no attribute" in message and len(lines) <= 2:
+        return "Runtime.HandlerNotFound", message
+    return kind, message or failure.sentence
+
+
+def _frames(traceback: str) -> list[str]:
+    """The frames of a printed traceback, two lines each, as Lambda gives them."""
+    frames: list[str] = []
+    for line in traceback.splitlines():
+        if line.startswith('  File "'):
+            frames.append(line + "\n")
+        elif frames and line.startswith("    "):
+            frames[-1] += line + "\n"
+    return frames
+
+
+def web_failure(status: int, reason: str, answer: bytes) -> dict[str, Any]:
+    """The error of a web function that answered POST /invoke with an error of HTTP."""
+    text = answer[:1024].decode("utf-8", "replace").strip()
+    said = f"The app answered {status} {reason}".rstrip() + (f": {text}" if text else ".")
+    return {"errorMessage": said, "errorType": "HTTPError", "statusCode": status}
