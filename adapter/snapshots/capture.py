@@ -10,7 +10,7 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
-from snapfork.adapter.snapshots import data, libraries, rebuild
+from snapfork.adapter.snapshots import data, interpreter, libraries, patches, rebuild
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
 from snapfork.adapter.snapshots.pickling import Pickler
@@ -59,6 +59,8 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     with pickler.by_value([value for one in referred.values() for value in one.values()]):
         pickler.dump(referred)
     pickler.dump(libraries.capture(early=False, imports=bool(ownership.referred())))
+    pickler.dump(patches.capture(ownership))
+    pickler.dump(interpreter.capture(ownership.app_dir))
     pickler.dump(app)
     pickler.dump(state)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
@@ -116,6 +118,8 @@ def release(captured: Captured) -> Any:
     for name, named in values.items():
         vars(sys.modules[name]).update(named)
     libraries.release(unpickler.load())
+    patches.apply(unpickler.load())
+    interpreter.apply(unpickler.load())
     app = unpickler.load()
     captured.state = unpickler.load()
     rebuild.finish()

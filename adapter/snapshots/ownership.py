@@ -3,7 +3,8 @@
 Modules of an environment are not the user's, wherever that environment lies; nor is `__main__`, unless the
 app is from it. A user's module goes by reference when a framework keeps a register of its classes (ORM
 models), and so do those that it imports, which importing it needs, and those that import it, because what
-they told its objects (`db.init_app(app)`) is told again only by importing them.
+they told its objects (`db.init_app(app)`) is told again only by importing them. A module of C code goes by
+reference, and nobody else for its sake.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType
 
 from snapfork.adapter.snapshots import libraries
@@ -53,7 +55,7 @@ class Ownership:
         """Find out which modules cannot go by value. Called once, before anything is pickled."""
         own = {name: module for name, module in self._all() if self.is_users(module)}
         left = [name for name, module in own.items() if not self._named(name) and holds_models(module)]
-        left += [name for name in self.referred() if name not in left]
+        left += [name for name, one in self.referred().items() if name not in left and not is_compiled(one)]
         if libraries.settings_module() in own:  # Django imports a project's modules by their names
             left += own
         needs = {name: imports(module, own) for name, module in own.items()} if left else {}
@@ -85,6 +87,8 @@ class Ownership:
                 return verdict
         if name == "__main__":
             return False  # of a server, or of whoever calls: only where the app is from it
+        if is_compiled(module):
+            return False  # what it holds in C does not travel
         return self._is_own(name, module)
 
     def _is_below(self, place: str | None) -> bool:
@@ -96,6 +100,11 @@ class Ownership:
         if any(place.startswith(directory + os.sep) for directory in _standard_library()):
             return False
         return place.startswith(os.path.realpath(self.app_dir) + os.sep)
+
+
+def is_compiled(module: ModuleType) -> bool:
+    """Whether `module` is from C code."""
+    return (getattr(module, "__file__", None) or "").endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def holds_models(module: ModuleType) -> bool:

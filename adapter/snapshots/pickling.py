@@ -35,6 +35,7 @@ _FUNCTION_STATE = (
     "__type_params__",
 )
 _NEW_ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
+_HEAP_TYPE = 1 << 9
 _DYNAMIC = (internals._make_skeleton_class, internals._make_skeleton_enum)
 OnProblem = Callable[[Any, str], Any]
 
@@ -151,6 +152,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Something that names itself: in a user's module, which is being filled, it is not to be found."""
         if self._is_by_name(thing, name):
             return name
+        if not type(thing).__flags__ & _HEAP_TYPE:
+            return self._instead(thing, f"there is no {name} by which to find it again")
         state = object.__getstate__(thing)  # type: ignore[attr-defined,unused-ignore]
         return (rebuild.make_new, (type(thing),), state)
 

@@ -7,6 +7,7 @@ import contextvars
 import copyreg
 import functools
 import importlib.machinery
+import marshal
 import os
 import sys
 import threading
@@ -41,6 +42,11 @@ def complete_module(module: types.ModuleType) -> None:
         spec.submodule_search_locations = list(path)
     spec.has_location = file is not None
     module.__spec__, module.__loader__ = spec, loader
+
+
+def make_code(text: bytes) -> Any:
+    """Code as it is in a .pyc file, with its file's name for tracebacks."""
+    return marshal.loads(text)
 
 
 def make_function(code: types.CodeType, namespace: dict[str, Any], closure: tuple[Any, ...] | None) -> Any:

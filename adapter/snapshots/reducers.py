@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import io
+import marshal
 import os
 import random
 import struct
@@ -145,6 +146,7 @@ _exact.update(
         weakref.WeakValueDictionary: _weak_mapping,
         weakref.WeakSet: _weak_set,
         contextvars.ContextVar: _context_var,
+        types.CodeType: lambda code: (rebuild.make_code, (marshal.dumps(code),)),
         io.TextIOWrapper: _file,
         io.BufferedReader: _file,
         io.BufferedWriter: _file,

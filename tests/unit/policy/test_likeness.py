@@ -32,3 +32,9 @@ def test_everything_else_is() -> None:
         "/x has more: y instead of no more"
     ]
     assert all_differences([[live], [live]], [answer(None)]) != []
+
+
+def test_the_order_of_a_list_is_nothing() -> None:
+    live, back = answer(allow="GET, OPTIONS"), answer(allow="OPTIONS, GET")
+    assert differences(live, live, back) == []
+    assert differences(live, live, answer(allow="GET")) != []
