@@ -21,7 +21,7 @@ from snapfork.runner.services.link import GatewayError, GatewayTimeout
 from snapfork.runner.units import ERROR_HEADER
 
 START_S = 600.0
-"""How long a unit may take until its template is up: packages are fetched and unpacked, the app initialised."""
+"""How long a unit may take until its template is up: the app is imported, initialised and warmed."""
 STREAM_LIMIT = 200 << 20
 """Bytes of a streamed answer; Lambda's quota."""
 _GONE = frozenset({"The gateway is gone.", "The line to the gateway is not open."})

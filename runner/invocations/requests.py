@@ -129,7 +129,7 @@ GATEWAY_ERRORS: dict[str, ErrorKind] = {
     "too_many_requests": "throttled",
     "unavailable": "unavailable",
 }
-"""What the gateway says in the instance's place (see door); another code is a request that it cannot serve."""
+"""What the gateway says in the instance's place (see door); other codes: it cannot serve the request."""
 
 
 def gateway_said(body: bytes) -> tuple[str, str]:
