@@ -35,6 +35,8 @@ _FUNCTION_STATE = (
     "__type_params__",
 )
 _NEW_ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
+STANDS_FOR = "__snapfork_stands_for__"
+"""Set on wrappers that only look on while an app is initialised: what they wrap, which travels instead."""
 _HEAP_TYPE = 1 << 9
 _DYNAMIC = (internals._make_skeleton_class, internals._make_skeleton_enum)
 OnProblem = Callable[[Any, str], Any]
@@ -175,6 +177,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return found is thing
 
     def _function(self, function: types.FunctionType) -> Any:
+        if STANDS_FOR in function.__dict__:
+            return (rebuild.same, (function.__dict__[STANDS_FOR],))
         if self._is_by_name(function, function.__qualname__):
             return NotImplemented
         state = {name: getattr(function, name) for name in _FUNCTION_STATE if hasattr(function, name)}

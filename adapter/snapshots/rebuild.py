@@ -186,6 +186,11 @@ def fill_weak_set(found: Any, items: list[Any]) -> None:
         found.add(item)
 
 
+def same(thing: Any) -> Any:
+    """`thing`, in the place of something that stood for it."""
+    return thing
+
+
 def make_bare(kind: Any) -> Any:
     """An instance without its __init__."""
     return kind.__new__(kind)

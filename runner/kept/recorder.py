@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from snapfork.runner.processes.origins import caller
+from snapfork.runner.processes.origins import STANDS_FOR, caller
 
 _WRITING = frozenset("wax+")
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR
@@ -61,6 +61,7 @@ class Recorder:
 
         wrapper.__name__ = wrapper.__qualname__ = name
         wrapper.__doc__ = original.__doc__
+        wrapper.__dict__[STANDS_FOR] = original
 
         def undo() -> None:
             for owner in owners:

@@ -19,6 +19,8 @@ from concurrent.futures.thread import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
+STANDS_FOR = "__snapfork_stands_for__"
+"""The attribute by which a snapshot finds what a wrapper wraps, and takes that instead."""
 _PATHS = sysconfig.get_paths()
 _STDLIB = tuple({os.path.realpath(_PATHS["stdlib"]) + os.sep, _PATHS["stdlib"] + os.sep})
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
@@ -102,6 +104,8 @@ class Origins:
             if self._undo:
                 record(*args, **kwargs)
             return result
+
+        wrapper.__dict__[STANDS_FOR] = original
 
         def undo() -> None:
             # Somebody may have wrapped it again (gevent, a tracer): then theirs stays.
