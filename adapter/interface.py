@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 INTERFACES = ("wsgi", "asgi")
 _SAY_IT = "say which it is: @serverless(interface='wsgi') or 'asgi'"
 _MAKERS = ("create", "make", "build", "get", "new", "init", "setup")
+_EVENTS = ("event", "events", "evt", "ev", "payload")
+_CONTEXTS = ("context", "contexts", "ctx", "ctxt", "lambda_context", "fc_context")
 
 
 class Shape:
@@ -83,6 +85,26 @@ def is_factory(thing: Any, said: str | None = None) -> bool:
         _refuse_asgi2(thing, shape)
         return True
     return len(shape.required) != 2 or _is_maker(thing)
+
+
+def is_handler(thing: Any, name: str = "") -> bool:
+    """Whether `thing` is a function of an event and its context, and no web app.
+
+    Two positional arguments are a WSGI app's, too: their names tell, or the `name` by which the function was
+    found ("handler", "lambda_handler"). An async function of two arguments can be nothing else.
+    """
+    if not _is_function(thing):
+        return False
+    known = marks.of(thing)
+    shape = None if known is not None and known.interface else shape_of(thing)
+    if shape is None or shape.takes is None or not shape.accepts(2) or len(shape.names) < 2:
+        return False
+    first, second = (one.strip("_").lower() for one in shape.names[:2])
+    if _by_names(shape) is not None or first == "scope":
+        return False
+    if first in _EVENTS or second in _CONTEXTS:
+        return len(shape.required) > 0
+    return len(shape.required) == 2 and (shape.is_async or name.rpartition("_")[2] == "handler")
 
 
 def detect(app: Any) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from snapfork.adapter import calls, marks, settings
 from snapfork.adapter import hooks as hook_names
 from snapfork.adapter import interface as interfaces
-from snapfork.adapter import marks, settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,17 +45,20 @@ if TYPE_CHECKING:
     @overload
     def serverless(app: None = None, /, **options: Unpack[Options]) -> Callable[[T], T]: ...
     def serverless(app: Any = None, /, **options: Any) -> Any:
-        """Mark a web app as a function with settings and hooks; `app` comes back as it is."""
+        """Mark a web app as a function with settings and hooks; `app` stays what it is."""
 
 else:
 
     def serverless(app=None, /, **options):
-        """Mark a web app as a function with settings and hooks; `app` comes back as it is.
+        """Mark a web app as a function with settings and hooks; `app` stays what it is.
 
         `serverless(app)`, `serverless(app, timeout=5)`, `@serverless` or `@serverless(timeout=5)` above an
-        application factory, a class, or an app that is a function. An app stays the very same object. A
-        factory stays a function, a class stays the class: called, they make an app with these settings;
-        nothing is called here.
+        application factory, a class, or an app that is a function. An app that is an object stays that very
+        object, a function stays one of the same name and signature. A factory stays a function, a class
+        stays the class: called, they make an app with these settings; nothing is called here.
+
+        The app is a handler, too: `handler = serverless(app)` is what AWS Lambda and Alibaba FC call with an
+        event and its context (see `snapfork.adapter.calls`). A function of (event, context) stays itself.
 
         `options` are settings (`snapfork.adapter.settings.SETTINGS`), the hooks `initializer`,
         `before_snapshot`, `after_fork` and `pre_stop` (a function or a list of functions), and `interface`
@@ -88,8 +91,10 @@ def _read(options: dict[str, Any]) -> marks.Marks:
 
 
 def _mark(thing: Any, noted: marks.Marks) -> Any:
-    if interfaces.is_factory(thing, noted.interface) and not isinstance(thing, type):
-        return _marking_factory(thing, noted)
+    if not interfaces.is_handler(thing):
+        if interfaces.is_factory(thing, noted.interface) and not isinstance(thing, type):
+            return _marking_factory(thing, noted)
+        thing = calls.handler(thing)
     marks.attach(thing, noted)
     return thing
 
@@ -98,6 +103,7 @@ def _marking_factory(make: Callable[..., Any], noted: marks.Marks) -> Callable[.
     def factory(*args: Any, **kwargs: Any) -> Any:
         app = make(*args, **kwargs)
         if callable(app):  # else the caller says what is wrong with it
+            app = calls.handler(app)
             marks.attach(app, noted)
         return app
 

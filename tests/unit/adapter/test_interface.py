@@ -225,8 +225,7 @@ def test_what_cannot_be_served_is_not_guessed(thing: Any) -> None:
     "make", [lambda: lambda *args: refuse(), lambda: lambda a, b, c: refuse(), Middleware]
 )
 def test_the_author_may_say_it(make: Any) -> None:
-    thing = make(None) if make is Middleware else make()
-    assert serverless(thing, interface="asgi") is thing
+    thing = serverless(make(None) if make is Middleware else make(), interface="asgi")
     assert interface.detect(thing) == "asgi"
     assert interface.detect(Middleware(thing)) == "asgi"
 
