@@ -59,13 +59,16 @@ def append_event(connection: sqlite3.Connection, item: int, state: str, at: floa
     connection.execute("INSERT INTO events (id, number, event) VALUES (?, ?, ?)", (item, number, said))
 
 
-def end_delivery(delivery: Delivery, status: str, connection: sqlite3.Connection) -> None:
-    """A delivery is over; `status` is noted at its invocation."""
+def end_deliveries(group: Sequence[Delivery], status: str, connection: sqlite3.Connection) -> None:
+    """Deliveries are over; `status` is noted at their invocations."""
+    numbers = json.dumps([one.number for one in group])
+    listed = "(SELECT value FROM json_each(?))"
     connection.execute(
-        "UPDATE invocations SET destination = ? WHERE id = (SELECT id FROM deliveries WHERE number = ?)",
-        (status, delivery.number),
+        "UPDATE invocations SET destination = ? "
+        f"WHERE id IN (SELECT id FROM deliveries WHERE number IN {listed})",
+        (status, numbers),
     )
-    connection.execute("DELETE FROM deliveries WHERE number = ?", (delivery.number,))
+    connection.execute(f"DELETE FROM deliveries WHERE number IN {listed}", (numbers,))
 
 
 def postpone_delivery(delivery: Delivery, due: float, connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from snapfork.runner.invocations.model import Invocation, QueueState, Task
 
@@ -157,3 +157,23 @@ class Change:
     destination: str = ""
     events: tuple[dict[str, Any], ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+
+
+class Feed(Protocol):
+    """Who runs what is enqueued, without a way round the disk: the dispatcher."""
+
+    def room(self, function: str) -> bool:
+        """True when an invocation of this function may be kept in memory right away."""
+        ...
+
+    def put(self, item: Item) -> None:
+        """Run this; it is leased."""
+        ...
+
+    def wake(self, function: str, due: float) -> None:
+        """From `due` on there is something to take."""
+        ...
+
+    def cancel(self, item: Item) -> None:
+        """This one, which runs, is to be stopped."""
+        ...

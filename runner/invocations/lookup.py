@@ -136,18 +136,33 @@ def functions_waiting(connection: sqlite3.Connection) -> list[tuple[str, float]]
     return [(str(name), float(due)) for name, due in connection.execute(query).fetchall()]
 
 
-def deliveries_due(connection: sqlite3.Connection, now: float, limit: int) -> list[Delivery]:
-    """What is to be delivered now."""
-    query = f"SELECT {_DELIVERY_COLUMNS} FROM deliveries WHERE due <= ? ORDER BY due LIMIT ?"
-    return [
+def deliveries(
+    connection: sqlite3.Connection, now: float, limit: int, busy: Sequence[int], full: Sequence[str]
+) -> tuple[list[Delivery], float | None]:
+    """What is to be delivered now, and when the next is due later; see Queue.deliveries."""
+    query = (
+        f"SELECT {_DELIVERY_COLUMNS} FROM deliveries WHERE due <= ? "
+        "AND number NOT IN (SELECT value FROM json_each(?)) "
+        "AND target NOT IN (SELECT value FROM json_each(?)) ORDER BY due LIMIT ?"
+    )
+    rows = connection.execute(query, (now, json.dumps(list(busy)), json.dumps(list(full)), limit)).fetchall()
+    found = [
         Delivery(
-            number=number, target=target, kind=kind, function=function, request_id=request_id, body=body,
-            dialect=dialect, attributes=tuple((a, b) for a, b in json.loads(attributes)), attempts=attempts,
+            number=number,
+            target=target,
+            kind=kind,
+            function=function,
+            request_id=request_id,
+            body=body,
+            dialect=dialect,
+            attributes=tuple((name, value) for name, value in json.loads(attributes)),
+            attempts=attempts,
             created=created,
         )
-        for number, target, kind, function, request_id, body, dialect, attributes, attempts, created
-        in connection.execute(query, (now, limit)).fetchall()
-    ]  # fmt: skip
+        for number, target, kind, function, request_id, body, dialect, attributes, attempts, created in rows
+    ]
+    later = connection.execute("SELECT min(due) FROM deliveries WHERE due > ?", (now,)).fetchone()[0]
+    return found, later
 
 
 def _full(connection: sqlite3.Connection, row: Sequence[Any]) -> Task:

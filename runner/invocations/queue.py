@@ -18,15 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from snapfork.runner.invocations import edits, lookup, retention, store
 from snapfork.runner.invocations.commits import GroupCommit
-from snapfork.runner.invocations.item import INLINE, Change, Delivery, Item, meta_of
+from snapfork.runner.invocations.item import INLINE, Change, Delivery, Feed, Item, meta_of
 from snapfork.runner.invocations.lookup import Filter, Sizes
 from snapfork.runner.invocations.model import Invocation, QueueState, Task
 from snapfork.runner.invocations.retention import Retention
 from snapfork.runner.invocations.store import Call, Insert
+from snapfork.runner.registry import names
 
 T = TypeVar("T")
 # The class has a method `list`.
@@ -42,26 +43,6 @@ RESULT_LIMIT = 1 << 20
 """FC: the part of a result that a task gives back."""
 ERROR_LIMIT = 1024
 ENDED = frozenset({"Succeeded", "Failed", "Expired", "Stopped", "Invalid"})
-
-
-class Feed(Protocol):
-    """Who runs what is enqueued, without a way round the disk: the dispatcher."""
-
-    def room(self, function: str) -> bool:
-        """True when an invocation of this function may be kept in memory right away."""
-        ...
-
-    def put(self, item: Item) -> None:
-        """Run this; it is leased."""
-        ...
-
-    def wake(self, function: str, due: float) -> None:
-        """From `due` on there is something to take."""
-        ...
-
-    def cancel(self, item: Item) -> None:
-        """This one, which runs, is to be stopped."""
-        ...
 
 
 class Queue:
@@ -165,7 +146,7 @@ class Queue:
             invocation.id,
             task_id if task_id and task_id != invocation.id else None,
             function,
-            invocation.qualifier,
+            names.qualifier(invocation.qualifier),
             now,
             bool(task_id) or self._keep(function, invocation.qualifier),
             meta_of(invocation),
@@ -217,7 +198,18 @@ class Queue:
         payloads: whether payload, result and events are filled in. Raises Invalid("start") for a foreign
         token.
         """
-        wanted = Filter(function, qualifier, prefix, state, begin, end, newest_first, payloads, start, limit)
+        wanted = Filter(
+            function,
+            names.qualifier(qualifier),
+            prefix,
+            state,
+            begin,
+            end,
+            newest_first,
+            payloads,
+            start,
+            limit,
+        )
         return await self._read(lambda connection: lookup.tasks(connection, wanted))
 
     async def stop(self, function: str, task_id: str) -> Task:
@@ -388,20 +380,15 @@ class Queue:
 
     # -- deliveries to destinations ----------------------------------------------------------------------
 
-    async def deliveries(self, limit: int) -> Due:
-        """What is to be delivered now, and when the next is due beside those."""
+    async def deliveries(self, limit: int, busy: Sequence[int] = (), full: Sequence[str] = ()) -> Due:
+        """What is to be delivered now, and when the next is due beside those; but not the numbers in `busy`
+        and nothing for the targets in `full`."""
         now = self.clock()
+        return await self._read(lambda connection: lookup.deliveries(connection, now, limit, busy, full))
 
-        def both(connection: sqlite3.Connection) -> Due:
-            found = lookup.deliveries_due(connection, now, limit)
-            query = "SELECT min(due) FROM deliveries WHERE due > ?"
-            return found, connection.execute(query, (now,)).fetchone()[0]
-
-        return await self._read(both)
-
-    async def delivered(self, delivery: Delivery, status: str) -> None:
-        """A delivery has ended, in success or for good; `status` is kept with its invocation."""
-        await self._write(partial(edits.end_delivery, delivery, status))
+    async def delivered(self, group: Sequence[Delivery], status: str) -> None:
+        """Deliveries have ended, in success or for good; `status` is kept with their invocations."""
+        await self._write(partial(edits.end_deliveries, group, status))
 
     async def deliver_again(self, delivery: Delivery, due: float) -> None:
         """A delivery has failed and is tried again at `due`."""

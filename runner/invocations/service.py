@@ -1,0 +1,100 @@
+"""Everything that runs invocations, put together for the services process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from snapfork.runner.invocations.destinations import Destinations
+from snapfork.runner.invocations.direct import SOCKET, DirectClient
+from snapfork.runner.invocations.dispatcher import Dispatcher, Place
+from snapfork.runner.invocations.invoker import Invoker, Logs, Units
+from snapfork.runner.invocations.queue import Queue
+from snapfork.runner.invocations.store import FILE
+from snapfork.runner.registry.errors import NotFound
+from snapfork.runner.registry.model import AsyncConfig, Resolved
+
+OUTBOX = "outbox"
+
+
+class Operations(Protocol):
+    """What is needed of registry.operations."""
+
+    def resolve(
+        self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
+    ) -> Resolved: ...
+
+    def async_policy(self, name: str, qualifier: str = "") -> AsyncConfig: ...
+
+    def subscribe(self, told: Callable[[str, str], None]) -> None: ...
+
+
+@dataclass
+class Invocations:
+    """What runs: `invoker` for synchronous calls, `queue` for the others. See `start`."""
+
+    invoker: Invoker
+    queue: Queue
+    dispatcher: Dispatcher
+    destinations: Destinations
+    direct: DirectClient
+
+    @classmethod
+    async def start(
+        cls,
+        data_dir: Path,
+        runtime_dir: Path,
+        operations: Operations,
+        gateway: Units,
+        telemetry: Logs | None = None,
+        clock: Callable[[], float] = time.time,
+        place: Place | None = None,
+    ) -> Invocations:
+        """Open the queue in `data_dir` and take up what waits in it.
+
+        gateway: `wait(unit, timeout)`; the direct listener is RUNTIME_DIR/invoke.sock. Raises BlockingIOError
+        when another runner has the data directory, sqlite3.DatabaseError when the file cannot be used.
+        """
+
+        def keep(function: str, qualifier: str) -> bool:
+            try:
+                return operations.async_policy(function, qualifier).tasks
+            except NotFound:
+                return False
+
+        direct = DirectClient(str(runtime_dir / SOCKET))
+        invoker = Invoker(operations, gateway, direct, clock, telemetry)
+        queue = Queue(data_dir / FILE, clock, keep)
+        await queue.start()
+        destinations = Destinations(queue, operations, data_dir / OUTBOX, clock)
+        dispatcher = Dispatcher(queue, operations, invoker, clock, place, destinations.wake)
+        try:
+            await destinations.start()
+            await dispatcher.start()
+        except BaseException:
+            await queue.close()
+            raise
+        started = cls(invoker, queue, dispatcher, destinations, direct)
+        operations.subscribe(started.changed)
+        return started
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """End; what still runs after `grace` seconds runs again after the next start."""
+        await self.dispatcher.close(grace)
+        await self.destinations.close()
+        await self.queue.close()
+        await self.direct.close()
+        await asyncio.sleep(0)  # the connections' ends
+
+    def unit_event(self, event: Mapping[str, Any]) -> None:
+        """The gateway's event "unit"."""
+        self.invoker.unit_event(event)
+
+    def changed(self, kind: str, name: str) -> None:
+        """Something of the registry has changed: what was held back for a function is tried again."""
+        if kind == "function":
+            self.dispatcher.resume(name)
