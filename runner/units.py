@@ -70,7 +70,7 @@ class UnitRoute:
     auth: "none" or "signed"; a signed one goes to the services process for judgement. function: whose
     reserved concurrency it counts against, with `reserved` requests at a time (None: no limit).
     strip: whether the prefix is the app's SCRIPT_NAME/root_path (a mount) or stays part of its path (a route
-    of a custom domain). methods: () for all.
+    of a custom domain). methods: () for all. exact: only the path `prefix` itself is meant, nothing below it.
     """
 
     host: str | None
@@ -81,6 +81,7 @@ class UnitRoute:
     reserved: int | None = None
     strip: bool = True
     methods: tuple[str, ...] = ()
+    exact: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -46,6 +46,8 @@ class Table:
                 continue
             for prefix in prefixes:
                 for one in table.get(prefix, ()):
+                    if one.exact and path != prefix:
+                        continue
                     if not one.methods or method in one.methods:
                         return Found(one)
                     allowed.update(one.methods)
@@ -89,7 +91,8 @@ def _prefixes(path: str, deepest: int) -> list[str]:
 
 def is_sticky(route: UnitRoute) -> bool:
     """Whether further requests on a connection may go where the first has gone, without being looked at."""
-    return len(route.choices) == 1 and route.auth == "none" and route.reserved is None and not route.methods
+    whole = not route.methods and not route.exact
+    return len(route.choices) == 1 and route.auth == "none" and route.reserved is None and whole
 
 
 def draw(choices: tuple[tuple[str, float], ...], chance: float) -> str:

@@ -52,7 +52,9 @@ class AddressOperations(Core):
             before = self.image.get(FunctionUrl, name, kept)
             if create:
                 if before is not None:
-                    raise AlreadyExists(f"Function {name} has a URL for {kept or 'LATEST'} already.", "url", name)
+                    raise AlreadyExists(
+                        f"Function {name} has a URL for {kept or 'LATEST'} already.", "url", name
+                    )
                 if auth is None:
                     raise Invalid("A URL needs its auth type: NONE or AWS_IAM.", "auth")
                 before = FunctionUrl(name, kept, new_id(), auth, created=now)
@@ -153,7 +155,9 @@ class AddressOperations(Core):
             after = replace(
                 before,
                 config=checked,
-                qualifier=before.qualifier if qualifier is None else self.check_qualifier(function, qualifier),
+                qualifier=before.qualifier
+                if qualifier is None
+                else self.check_qualifier(function, qualifier),
                 description=before.description if description is None else description,
                 enabled=said if enabled is None else enabled,
                 modified=self.clock(),
@@ -207,7 +211,7 @@ class AddressOperations(Core):
         routes: Sequence[Mapping[str, Any]],
         extra: Mapping[str, Any] | None = None,
     ) -> CustomDomain:
-        """Have a host lead to functions; see domains.py for routes. Raises AlreadyExists, Invalid, NotFound."""
+        """Have a host lead to functions (routes: domains.py). Raises AlreadyExists, Invalid, NotFound."""
         host = names.check(names.HOST, name.lower(), "a domain", "name")
         async with self._changing:
             if self.image.get(CustomDomain, host) is not None:

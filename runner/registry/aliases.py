@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from snapfork.runner.registry import names
 from snapfork.runner.registry.core import Core, check_revision, page
@@ -18,6 +19,8 @@ from snapfork.runner.registry.model import (
     Trigger,
 )
 
+QUALIFIED: tuple[type[Any], ...] = (AsyncConfig, ProvisionConfig, FunctionUrl)
+"""What is configured for a qualifier, and goes with it."""
 MOST_WEIGHTS = 1
 """Versions beside the main one. Lambda allows one; FC's clients set one."""
 
@@ -100,16 +103,17 @@ class AliasOperations(Core):
             gone = self.alias(name, alias)
             for trigger in self.image.of(Trigger, name):
                 if trigger.qualifier == alias:
-                    raise Conflict(f"Alias {alias} is in use by trigger {trigger.name}.", "trigger", trigger.name)
+                    raise Conflict(
+                        f"Alias {alias} is in use by trigger {trigger.name}.", "trigger", trigger.name
+                    )
             for domain in self.image.all(CustomDomain):
                 for route in domain.routes:
                     if route["function"] == name and route.get("qualifier") == alias:
-                        raise Conflict(f"Alias {alias} is in use by domain {domain.name}.", "domain", domain.name)
-            owned = [
-                one
-                for kind in (AsyncConfig, ProvisionConfig, FunctionUrl)
-                for one in self.image.of(kind, name)
-                if one.qualifier == alias
+                        raise Conflict(
+                            f"Alias {alias} is in use by domain {domain.name}.", "domain", domain.name
+                        )
+            owned: list[Any] = [
+                one for kind in QUALIFIED for one in self.image.of(kind, name) if one.qualifier == alias
             ]
             await self.commit([], [*owned, gone], [("function", name)])
         await self.settle()

@@ -33,7 +33,11 @@ def check(configuration: Configuration, image: Image, before: Configuration | No
 
     `before` is what the function has: a layer in it may have been deleted since.
     """
-    if not configuration.handler or len(configuration.handler) > 256 or re.search(r"\s", configuration.handler):
+    if (
+        not configuration.handler
+        or len(configuration.handler) > 256
+        or re.search(r"\s", configuration.handler)
+    ):
         raise Invalid(f"{configuration.handler!r} is not a handler: write module.function.", "handler")
     if not 0 < configuration.timeout <= LONGEST:
         raise Invalid(f"timeout is more than 0 and at most {LONGEST:.0f} seconds.", "timeout")

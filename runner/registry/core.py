@@ -62,7 +62,7 @@ class Core:
 
     def subscribe(self, told: Subscriber) -> None:
         """`told("function", name)` is called after each committed change that concerns a function, also with
-        ("domain", name), ("layer", name), and ("progress", function) when a build has another line to show."""
+        ("domain", name), ("layer", name), and ("progress", function) when a build has said another line."""
         self._subscribers.append(told)
 
     # -- changes ----------------------------------------------------------------------------------------
@@ -78,7 +78,9 @@ class Core:
 
         writing = asyncio.ensure_future(self._write_and_show(change, put, gone))
         cancelled = False
-        while not writing.done():  # a caller who is gone must not let go of the lock before image and disk agree
+        while (
+            not writing.done()
+        ):  # a caller who is gone must not let go of the lock before image and disk agree
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
@@ -167,7 +169,9 @@ def check_idle(version: Version) -> None:
     """Raises Conflict while an earlier update is in the works."""
     if version.state == "pending" or version.update_state == "pending":
         raise Conflict(
-            f"An update of function {version.function} is in progress; wait for it.", "update", version.function
+            f"An update of function {version.function} is in progress; wait for it.",
+            "update",
+            version.function,
         )
 
 

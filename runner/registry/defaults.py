@@ -30,8 +30,8 @@ class Defaults:
     runtime: str = "python3"
 
 
-# Sources: docs.aws.amazon.com (Lambda quotas, asynchronous invocation), help.aliyun.com (Function Compute 3.0:
-# limits, retries). FC does not document what it waits after a function error: as here for `runner deploy`.
+# Sources: docs.aws.amazon.com (Lambda quotas, asynchronous invocation), help.aliyun.com (Function Compute
+# 3.0: limits, retries). FC does not document what it waits after a function error: as for `runner deploy`.
 DEFAULTS: dict[Dialect, Defaults] = {
     "lambda": Defaults(3.0, 128, 2, (60.0, 120.0), 6 * HOUR, 1.0, 300.0, 50 * MB, 250 * MB),
     "fc": Defaults(3.0, 512, 3, (1.0, 2.0, 4.0), 24 * HOUR, 0.5, 300.0, 100 * MB, 500 * MB),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snapfork.runner.registry.errors import Invalid
+from snapfork.runner.registry.model import CustomDomain
 
 PROTOCOLS = ("HTTP", "HTTPS", "HTTP,HTTPS")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -32,10 +33,18 @@ def check_routes(routes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     taken: set[tuple[str, str]] = set()
     for route in routes:
         path = route.get("path") or "/*"
-        if not isinstance(path, str) or not PATH.fullmatch(path) or "?" in path or "#" in path or "//" in path:
+        if (
+            not isinstance(path, str)
+            or not PATH.fullmatch(path)
+            or "?" in path
+            or "#" in path
+            or "//" in path
+        ):
             raise Invalid(f"{path!r} is not the path of a route: write /login, /api/* or /*.", "routes")
         if path.endswith("*") and not path.endswith("/*"):
-            raise Invalid(f"The star of {path!r} does not stand for whole parts of a path: write /*.", "routes")
+            raise Invalid(
+                f"The star of {path!r} does not stand for whole parts of a path: write /*.", "routes"
+            )
         if not isinstance(route.get("function"), str) or not route["function"]:
             raise Invalid(f"The route {path} names no function.", "routes")
         if route.get("rewrite"):
@@ -64,3 +73,10 @@ def prefix_of(path: str) -> tuple[str, bool]:
     if path.endswith("/*"):
         return path[:-2], False
     return path, True
+
+
+def auth_of(domain: CustomDomain) -> str:
+    """ "none" or "signed": FC's authConfig.authType "function" asks for a signature; without one, none."""
+    auth = domain.extra.get("authConfig")
+    kind = auth.get("authType") if isinstance(auth, dict) else None
+    return "signed" if kind == "function" else "none"

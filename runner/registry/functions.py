@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from snapfork.runner.registry import configurations, names
-from snapfork.runner.registry.core import Core, check_idle, check_revision, page
+from snapfork.runner.registry.aliases import QUALIFIED
+from snapfork.runner.registry.builds import BuildOperations
+from snapfork.runner.registry.core import check_idle, check_revision, page
 from snapfork.runner.registry.defaults import DEFAULTS
-from snapfork.runner.registry.environments import BuildFailed, Environments
-from snapfork.runner.registry.errors import AlreadyExists, Conflict, Invalid, OperationError, PreconditionFailed
+from snapfork.runner.registry.errors import (
+    AlreadyExists,
+    Conflict,
+    Invalid,
+    PreconditionFailed,
+)
 from snapfork.runner.registry.image import OF_FUNCTIONS
 from snapfork.runner.registry.model import (
     LATEST,
     Alias,
-    AsyncConfig,
     Configuration,
     Dialect,
     Function,
-    FunctionUrl,
-    ProvisionConfig,
     Statement,
     Trigger,
     Version,
 )
-from snapfork.runner.registry.packages import Packages
-from snapfork.runner.registry.rows import Counter, Fallback, Lock, Package
+from snapfork.runner.registry.rows import Counter, Fallback, Package
 
 CHANGEABLE = frozenset(one.name for one in fields(Configuration))
-PROGRESS_LINES = 50
+Things = list[Any]
+Listed = list[tuple[Function, Version]]
+Versions = list[Version]
 
 
-class FunctionOperations(Core):
-    """See `Operations`, whose constructor sets these."""
-
-    packages: Packages
-    environments: Environments
-    _builds: dict[tuple[str, str], asyncio.Task[None]]
-    _progress: dict[str, deque[str]]
+class FunctionOperations(BuildOperations):
+    """See `Operations`."""
 
     async def create(
         self,
@@ -64,7 +61,7 @@ class FunctionOperations(Core):
         configurations.check_tags(tags or {})
         stored = await self._take(package, dialect)
         with self.packages.pinned(stored.hash):
-            state, lock = await self._foresee(stored, configuration)
+            state = await self._foresee(stored, configuration)
             async with self._changing:
                 self._free(name)
                 configurations.check(configuration, self.image)
@@ -76,7 +73,7 @@ class FunctionOperations(Core):
                     serving=stored.hash if state == "active" else "",
                     description=configuration.description,
                 )
-                made: list[Any] = [stored, *lock, function, latest]
+                made: Things = [stored, function, latest]
                 if publish:
                     made += self._published(latest, configuration.description)
                 await self.commit(made, about=[("function", name)])
@@ -121,9 +118,11 @@ class FunctionOperations(Core):
         check_revision(revision, before.revision, f"Function {name}")
         changed = self._changed(before.configuration, changes or {})
         hashed = before.package if package is None else None
-        stored = await self._take(package if package is not None else before.package, before.configuration.dialect)
+        stored = await self._take(
+            package if package is not None else before.package, before.configuration.dialect
+        )
         with self.packages.pinned(stored.hash):
-            state, lock = await self._foresee(stored, changed)
+            state = await self._foresee(stored, changed)
             async with self._changing:
                 now = self.latest(name)
                 check_idle(now)
@@ -149,7 +148,7 @@ class FunctionOperations(Core):
                 if dry_run:
                     return after
                 fallback = self.image.of(Fallback, name)
-                made: list[Any] = [stored, *lock, after]
+                made: Things = [stored, after]
                 if state == "pending" and now.serving and not fallback:
                     made.append(Fallback(name, now.configuration))
                 published = self._published(after, changed.description) if publish else []
@@ -171,9 +170,7 @@ class FunctionOperations(Core):
         alias = self.alias(name, kept)
         return function, self.version(name, alias.version), alias
 
-    def list(
-        self, prefix: str = "", start: str = "", limit: int = 50
-    ) -> tuple[list[tuple[Function, Version]], str]:
+    def list(self, prefix: str = "", start: str = "", limit: int = 50) -> tuple[Listed, str]:
         """Functions by name with their LATEST, and where the next page starts ("" at the end)."""
         found = [one for one in self.image.functions() if one.name.startswith(prefix)]
         chosen, after = page(found, lambda one: one.name, start, limit)
@@ -197,17 +194,19 @@ class FunctionOperations(Core):
                 self._progress.pop(name, None)
         await self.settle()
 
-    def _deletable(self, name: str, qualifier: str) -> list[Any]:
+    def _deletable(self, name: str, qualifier: str) -> Things:
         number = names.qualifier(qualifier)
         if not number.isdigit():
             raise Invalid(f"{qualifier} is no version that can be deleted by itself.", "qualifier")
         version = self.version(name, number)
         for alias in self.image.of(Alias, name):
             if number == alias.version or number in alias.weights:
-                raise Conflict(f"Version {number} of {name} is in use by alias {alias.name}.", "alias", alias.name)
-        owned: list[Any] = [
+                raise Conflict(
+                    f"Version {number} of {name} is in use by alias {alias.name}.", "alias", alias.name
+                )
+        owned: Things = [
             one
-            for kind in (AsyncConfig, ProvisionConfig, FunctionUrl, Trigger)
+            for kind in (*QUALIFIED, Trigger)
             for one in self.image.of(kind, name)
             if one.qualifier == number
         ]
@@ -228,7 +227,9 @@ class FunctionOperations(Core):
             latest = self.latest(name)
             check_revision(revision, latest.revision, f"Function {name}")
             if code_sha256 and code_sha256 != latest.package:
-                raise PreconditionFailed(f"The code of {name} is another: its SHA-256 is {latest.package}.", "code")
+                raise PreconditionFailed(
+                    f"The code of {name} is another: its SHA-256 is {latest.package}.", "code"
+                )
             made = self._published(latest, description)
             if made:
                 await self.commit(made, about=[("function", name)])
@@ -244,10 +245,12 @@ class FunctionOperations(Core):
         *,
         latest: bool = True,
         backward: bool = False,
-    ) -> tuple[list[Version], str]:
+    ) -> tuple[Versions, str]:
         """Versions by number, LATEST first if it is wanted, and where the next page starts."""
         self.function(name)
-        found = sorted(self.image.of(Version, name), key=lambda one: int(one.version) if one.version != LATEST else 0)
+        found = sorted(
+            self.image.of(Version, name), key=lambda one: int(one.version) if one.version != LATEST else 0
+        )
         found = [one for one in found if latest or one.version != LATEST]
         if backward:
             found.reverse()
@@ -255,17 +258,7 @@ class FunctionOperations(Core):
 
     def code(self, name: str, qualifier: str = "") -> str:
         """The path of the zip (or snapshot) of a version."""
-        return str(self.packages.path(self._package(self.get(name, qualifier)[1].package)))
-
-    def build_progress(self, name: str) -> tuple[str, ...]:
-        """The last lines that the installer of a function's packages has said."""
-        return tuple(self._progress.get(name, ()))
-
-    async def wait_built(self, name: str, number: str = LATEST) -> Version:
-        """A version, once nothing of it is pending any more."""
-        while (task := self._builds.get((name, number))) is not None:
-            await asyncio.wait([task])
-        return self.version(name, number)
+        return str(self.packages.path(self.package(self.get(name, qualifier)[1].package)))
 
     # -- parts ------------------------------------------------------------------------------------------
 
@@ -273,16 +266,10 @@ class FunctionOperations(Core):
         if self.image.get(Function, name) is not None:
             raise AlreadyExists(f"There is a function {name} already.", "function", name)
 
-    def _package(self, digest: str) -> Package:
-        found = self.image.get(Package, digest)
-        if found is None:
-            raise Invalid(f"There is no package {digest} here.", "code", "package")
-        return found
-
     async def _take(self, package: bytes | str, dialect: Dialect) -> Package:
         """The package, in the store and unpacked."""
         if isinstance(package, str):
-            found = self._package(package)
+            found = self.package(package)
             await self.packages.unpack(found)
             return found
         default = DEFAULTS[dialect]
@@ -294,27 +281,21 @@ class FunctionOperations(Core):
             raise Invalid(f"There is no {unknown[0]} in a function's configuration.", unknown[0])
         return replace(configuration, **changes)
 
-    async def _foresee(self, package: Package, configuration: Configuration) -> tuple[Any, list[Lock]]:
-        """("active" if it can be run as soon as it is registered, else "pending"; the lock that is new)."""
-        base = await self.environments.base(configuration.runtime)
-        if not package.requirements:
-            return "active", []
-        lock = self.image.get(Lock, package.hash, base.version)
-        return ("active" if lock and self.environments.has(lock.environment) else "pending"), []
-
     def _last_published(self, name: str) -> Version:
         return self.versions(name, latest=False, backward=True, limit=1)[0][0]
 
-    def _published(self, latest: Version, description: str | None) -> list[Any]:
+    def _published(self, latest: Version, description: str | None) -> Things:
         """The next version and its counter; nothing if the last one is the same."""
         if latest.update_state == "failed" or latest.state == "failed":
             raise Conflict(
-                f"The last update of {latest.function} failed, so there is nothing to publish: {latest.reason}",
+                f"The last update of {latest.function} failed; there is nothing to publish: {latest.reason}",
                 "update",
                 latest.function,
             )
         counter = self.next_number(f"function/{latest.function}")
-        numbers = [int(one.version) for one in self.image.of(Version, latest.function) if one.version != LATEST]
+        numbers = [
+            int(one.version) for one in self.image.of(Version, latest.function) if one.version != LATEST
+        ]
         if numbers:
             last = self.version(latest.function, str(max(numbers)))
             if last.package == latest.package and last.configuration == latest.configuration:
@@ -333,62 +314,3 @@ class FunctionOperations(Core):
             description=latest.description if description is None else description,
         )
         return [counter, version]
-
-    # -- builds -----------------------------------------------------------------------------------------
-
-    def _continue(self, name: str) -> None:
-        """Have every pending version of a function built, if that is not in the works."""
-        for version in self.image.of(Version, name):
-            key = (name, version.version)
-            if "pending" in (version.state, version.update_state) and key not in self._builds:
-                self._builds[key] = asyncio.create_task(self._build(version))
-
-    async def _build(self, version: Version) -> None:
-        name, key = version.function, (version.function, version.version)
-        lines = self._progress.setdefault(name, deque(maxlen=PROGRESS_LINES))
-
-        def progress(line: str) -> None:
-            lines.append(line)
-            self.tell("progress", name)
-
-        package = self._package(version.package)
-        failure: tuple[str, str] | None = None
-        lock: list[Lock] = []
-        try:
-            with self.packages.pinned(package.hash):
-                directory = await self.packages.unpack(package)
-                runtime = version.configuration.runtime
-                environment = await self.environments.build(
-                    package.hash, directory, package.requirements, runtime, progress
-                )
-                lock = [Lock(package.hash, (await self.environments.base(runtime)).version, environment)]
-        except BuildFailed as error:
-            failure = (error.message, error.code)
-        except OperationError as error:
-            failure = (error.message, "EnvironmentFailed")
-        except OSError as error:
-            failure = (f"The environment cannot be made: {error.strerror}.", "EnvironmentFailed")
-        finally:
-            self._builds.pop(key, None)
-        await self._built(version, lock, failure)
-
-    async def _built(self, version: Version, lock: list[Lock], failure: tuple[str, str] | None) -> None:
-        name = version.function
-        async with self._changing:
-            now = self.image.get(Version, name, version.version)
-            if now is None or now.package != version.package or now.configuration != version.configuration:
-                await self._keep_lock(version.package, lock)
-            elif failure is not None:
-                state: Any = "failed" if not now.serving else "active"
-                failed = replace(now, state=state, update_state="failed", reason=failure[0], reason_code=failure[1])
-                await self.commit([failed], about=[("function", name)])
-            else:
-                done = replace(now, state="active", update_state="active", serving=now.package)
-                gone = self.image.of(Fallback, name) if version.version == LATEST else []
-                await self.commit([*lock, done], gone, [("function", name)])
-        await self.settle()
-
-    async def _keep_lock(self, package: str, lock: list[Lock]) -> None:
-        """What was built for a version that has moved on serves the next that has this package."""
-        if lock and self.image.get(Package, package) is not None:
-            await self.commit(lock)

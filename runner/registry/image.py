@@ -20,7 +20,7 @@ from snapfork.runner.registry.model import (
 from snapfork.runner.registry.rows import TABLES, Fallback, Key, key_of
 
 T = TypeVar("T")
-OF_FUNCTIONS: tuple[type, ...] = (
+OF_FUNCTIONS: tuple[type[Any], ...] = (
     *(Version, Fallback, Alias, AsyncConfig),
     *(ProvisionConfig, FunctionUrl, Trigger),
 )

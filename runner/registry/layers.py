@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from snapfork.runner.registry import names
@@ -65,7 +66,12 @@ class LayerOperations(Core):
         return str(self.packages.path(package))
 
     def layer_list(
-        self, prefix: str = "", runtime: str = "", public: bool | None = None, start: str = "", limit: int = 50
+        self,
+        prefix: str = "",
+        runtime: str = "",
+        public: bool | None = None,
+        start: str = "",
+        limit: int = 50,
     ) -> tuple[list[LayerVersion], str]:
         """The newest version of each layer, by name."""
         newest: dict[str, LayerVersion] = {}
@@ -85,6 +91,14 @@ class LayerOperations(Core):
             if one.layer == layer and (not runtime or not one.runtimes or runtime in one.runtimes)
         ]
         return page(found, lambda one: str(one.version), start, limit)
+
+    async def layer_share(self, layer: str, public: bool) -> None:
+        """Say of all versions whether they are public. Raises NotFound (kind "layer")."""
+        async with self._changing:
+            found = [one for one in self.image.all(LayerVersion) if one.layer == layer]
+            if not found:
+                raise NotFound(f"There is no layer {layer}.", "layer", layer)
+            await self.commit([replace(one, public=public) for one in found], about=[("layer", layer)])
 
     async def layer_delete(self, layer: str, version: int) -> None:
         """Delete a version; one that is gone is fine, and functions that have it keep it (as on Lambda)."""

@@ -47,9 +47,7 @@ class LimitOperations(Core):
     def get_reserved(self, name: str) -> int | None:
         return self.function(name).reserved
 
-    def list_reserved(
-        self, name: str = "", start: str = "", limit: int = 50
-    ) -> tuple[list[Function], str]:
+    def list_reserved(self, name: str = "", start: str = "", limit: int = 50) -> tuple[list[Function], str]:
         """Functions that have a reservation."""
         found = [one for one in self.image.functions() if one.reserved is not None and name in ("", one.name)]
         return page(found, lambda one: one.name, start, limit)
@@ -83,12 +81,12 @@ class LimitOperations(Core):
         kept = self.check_qualifier(name, qualifier)
         found = self.image.get(AsyncConfig, name, kept)
         if found is None:
-            raise NotFound(f"Function {name} has no async config for {kept or 'LATEST'}.", "async_config", name)
+            raise NotFound(
+                f"Function {name} has no async config for {kept or 'LATEST'}.", "async_config", name
+            )
         return found
 
-    def list_async(
-        self, name: str = "", start: str = "", limit: int = 50
-    ) -> tuple[list[AsyncConfig], str]:
+    def list_async(self, name: str = "", start: str = "", limit: int = 50) -> tuple[list[AsyncConfig], str]:
         """Of a function, or of all."""
         if name:
             self.function(name)
@@ -164,7 +162,9 @@ class LimitOperations(Core):
         found = self.image.get(ProvisionConfig, name, kept)
         if found is None:
             raise NotFound(
-                f"Function {name} has no provisioned instances for {kept or 'LATEST'}.", "provision_config", name
+                f"Function {name} has no provisioned instances for {kept or 'LATEST'}.",
+                "provision_config",
+                name,
             )
         return found
 

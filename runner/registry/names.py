@@ -51,3 +51,10 @@ def layer_of(arn: str) -> tuple[str, int]:
 def unit(function: str, number: str) -> str:
     """The gateway's name of a version."""
     return f"{function}:{number}"
+
+
+def function_arn(dialect: str, region: str, account: str, name: str, qualifier: str = "") -> str:
+    """A function's ARN as its dialect writes it; the runner's own functions have Lambda's form."""
+    if dialect == "fc":
+        return f"acs:fc:{region}:{account}:functions/{name}" + (f"/versions/{qualifier}" if qualifier else "")
+    return f"arn:aws:lambda:{region}:{account}:function:{name}" + (f":{qualifier}" if qualifier else "")

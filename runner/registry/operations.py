@@ -8,8 +8,8 @@
     labels.py     tag, untag, tags, statement_*
 
 A change is checked against the registry in memory, written, shown in memory, told to subscribers, and then
-followed by the gateway (reconciler.py). All methods belong to one event loop; those that are not `async` answer
-from memory. Errors are those of errors.py.
+followed by the gateway (reconciler.py). All methods belong to one event loop; those that are not `async`
+answer from memory. Errors are those of errors.py.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Operations(
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Let go of what nothing refers to, tell the gateway of every function, and take up what was pending."""
+        """Let go of what nothing refers to, tell the gateway everything, take up what was pending."""
         await self.sweep()
         self.reconciler.start()
         self._tasks = [asyncio.create_task(self._provisioner.run())]
@@ -144,7 +144,7 @@ class Operations(
         return [(alias.version, rest), *others] if rest > 0 else others
 
     def http_owner(self, host: str, path: str, method: str = "GET") -> HttpOwner | None:
-        """Whose a request to the serving port is, for those who judge it; None if nobody's that is deployed."""
+        """Whose a request to the serving port is, for those who judge it; None if no deployed function's."""
         return self.deduction.owner(host, path, method)
 
     async def instances(self, name: str, qualifier: str = "") -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def check(config: ProvisionConfig) -> None:
     for policy in config.tracking:
         if policy.get("metricType") not in METRICS:
             raise Invalid(f"metricType of {policy['name']} is one of {', '.join(METRICS)}.", "metricType")
-        if not 0 < _number(policy, "metricTarget", 0, 1):
+        if _number(policy, "metricTarget", 0, 1) == 0:
             raise Invalid(f"metricTarget of {policy['name']} is more than 0.", "metricTarget")
         if _number(policy, "minCapacity", 0, MOST) > _number(policy, "maxCapacity", 1, MOST):
             raise Invalid(f"minCapacity of {policy['name']} is above its maxCapacity.", "minCapacity")
@@ -126,10 +126,11 @@ def _last_time(action: Mapping[str, Any], moment: datetime.datetime) -> datetime
             raise Invalid(f"{text} is not a time.", "scheduleExpression") from None
         return due if due <= moment else None
     if match := _CRON.fullmatch(text):
-        due = schedules.cron(match["fields"], zone).before(moment)
-        return due if due is not None and (begin is None or due >= begin) else None
+        last = schedules.cron(match["fields"], zone).before(moment)
+        return last if last is not None and (begin is None or last >= begin) else None
     raise Invalid(
-        f"scheduleExpression is cron(0 0 20 * * *) or at(2026-01-31T08:00:00), not {text!r}.", "scheduleExpression"
+        f"scheduleExpression is cron(0 0 20 * * *) or at(2026-01-31T08:00:00), not {text!r}.",
+        "scheduleExpression",
     )
 
 

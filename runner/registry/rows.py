@@ -77,7 +77,7 @@ class GoneLayer:
 
 @dataclass(frozen=True)
 class Table:
-    """Where a kind lies. key: its fields that are the primary key; columns: those that the database checks."""
+    """Where a kind lies. key: fields that are the primary key; columns: those that the database checks."""
 
     name: str
     key: tuple[str, ...]
@@ -132,9 +132,7 @@ TABLES: dict[type, Table] = {
     Trigger: Table("triggers", ("function", "name"), ("id",), lambda data: Trigger(**data)),
     CustomDomain: Table("domains", ("name",), (), _tuples(CustomDomain, "routes")),
     LayerVersion: Table("layer_versions", ("layer", "version"), ("package",), _layer),
-    GoneLayer: Table(
-        "gone_layers", ("layer", "version"), ("package",), lambda data: GoneLayer(**data)
-    ),
+    GoneLayer: Table("gone_layers", ("layer", "version"), ("package",), lambda data: GoneLayer(**data)),
     Statement: Table("statements", ("resource", "qualifier", "sid"), (), lambda data: Statement(**data)),
     Lock: Table("locks", ("package", "python"), (), lambda data: Lock(**data)),
 }

@@ -16,16 +16,16 @@ import zoneinfo
 from dataclasses import dataclass
 from typing import Any
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from snapfork.runner.registry.errors import Invalid
 
 SHORTEST, LONGEST = 1.0, 366 * 86400.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _EVERY = re.compile(r"(?:\d{1,9}[smhd])+")
 _FIELD = re.compile(r"[0-9A-Za-z,*/?-]+")
-_NAMES = frozenset(
-    "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC MON TUE WED THU FRI SAT SUN L".split(),
-)
+_MONTHS = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
+_DAYS = "MONTUEWEDTHUFRISATSUN"
+_NAMES = frozenset({"L"} | {text[at : at + 3] for text in (_MONTHS, _DAYS) for at in range(0, len(text), 3)})
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,6 @@ class Cron:
         return self._find(moment + datetime.timedelta(seconds=1), "get_prev")
 
     def _find(self, moment: datetime.datetime, step: str) -> datetime.datetime | None:
-        from croniter import CroniterBadDateError
-
         whole = moment.astimezone(self.zone).replace(microsecond=0)
         if step == "get_prev" and moment.microsecond == 0:
             whole = moment.astimezone(self.zone)
@@ -110,7 +108,9 @@ def cron(fields: str, zone: datetime.tzinfo) -> Cron:
 
 def _every(text: str) -> Every:
     if not _EVERY.fullmatch(text):
-        raise Invalid(f"@every {text} is not an interval: write @every 90s, 5m, 2h or 1h30m.", "cronExpression")
+        raise Invalid(
+            f"@every {text} is not an interval: write @every 90s, 5m, 2h or 1h30m.", "cronExpression"
+        )
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     if not SHORTEST <= seconds <= LONGEST:
         raise Invalid(f"@every {text} is less than a second or more than a year.", "cronExpression")

@@ -1,7 +1,7 @@
 """The registry's file: SQLite, written by one thread; what `write` has returned from survives kill -9.
 
-DATA_DIR/registry.sqlite3 is in WAL mode with synchronous=FULL: a commit is on disk when it returns. Writes that
-wait at the same time share one commit; one that fails is undone alone.
+DATA_DIR/registry.sqlite3 is in WAL mode with synchronous=FULL: a commit is on disk when it returns. Writes
+that wait at the same time share one commit; one that fails is undone alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Write = Callable[[sqlite3.Connection], Any]
 FILE = "registry.sqlite3"
 MOST_IN_A_COMMIT = 256
 HARMLESS = {"snapshots"}
-"""What a directory may hold for it to be closed to others without asking: kept snapshots, private themselves."""
+"""What a directory may hold and be closed to others without asking: kept snapshots, private themselves."""
 
 
 def private_directory(path: str | os.PathLike[str]) -> Path:

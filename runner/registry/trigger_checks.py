@@ -2,8 +2,8 @@
 
     http    {"authType": "anonymous" | "function", "methods": [...], "disableURLInternet": bool, ...}
     timer   {"cronExpression", "enable": bool, "payload"}
-    oss     {"directory", "events": ["oss:ObjectCreated:*", ...], "filter": {"key": {"prefix", "suffix"}}, ...}
-    s3      {"directory", "events": ["s3:ObjectCreated:*", ...], "filter": {"key": {"prefix", "suffix"}}, ...}
+    oss     {"directory", "events": ["oss:ObjectCreated:*", ...], "filter": {"key": {"prefix", "suffix"}}}
+    s3      {"directory", "events": ["s3:ObjectCreated:*", ...], "filter": {"key": {"prefix", "suffix"}}}
 
 `directory` is the absolute path of the directory that is watched; `bucket` is what events call it, by default
 its last part. Members that are not named here are kept and given back.
@@ -44,7 +44,9 @@ def check(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         return _timer(config)
     if kind in EVENTS:
         return _directory(kind, config)
-    raise Invalid(f"Triggers of kind {kind!r} are not offered; there are {', '.join(KINDS)}.", "kind", "unsupported")
+    raise Invalid(
+        f"Triggers of kind {kind!r} are not offered; there are {', '.join(KINDS)}.", "kind", "unsupported"
+    )
 
 
 def is_enabled(kind: str, config: Mapping[str, Any]) -> bool:
@@ -94,7 +96,9 @@ def _directory(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     for part in ("prefix", "suffix"):
         if not isinstance(key.get(part, ""), str):
             raise Invalid(f"The {part} of the filter is a text.", "filter")
-    bucket = config.get("bucket") or re.sub(r"[^a-z0-9.-]+", "-", os.path.basename(directory).lower()).strip("-.")
+    bucket = config.get("bucket") or re.sub(r"[^a-z0-9.-]+", "-", os.path.basename(directory).lower()).strip(
+        "-."
+    )
     if not isinstance(bucket, str) or not BUCKET.fullmatch(bucket):
         raise Invalid(f"{bucket!r} cannot be the name of a bucket: name one as `bucket`.", "bucket")
     named = {"prefix": key.get("prefix", ""), "suffix": key.get("suffix", "")}

@@ -1,0 +1,174 @@
+"""Environments: what a package asks for, installed with uv, once for all that resolve to the same.
+
+    PUBLIC/environments/KEY/        a relocatable virtual environment, never changed once it is there
+    PUBLIC/environments/.work-*     being made; whatever is left of one when the runner starts is removed
+
+KEY is a hash of the lock (what `uv pip compile` resolved), the interpreter and the platform. An environment
+appears by a rename; builds of one key that come together share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import sysconfig
+from collections.abc import Callable, Set
+from pathlib import Path
+
+from snapfork.runner.registry import indexes, installer, pythons
+from snapfork.runner.registry.installer import BuildFailed
+from snapfork.runner.registry.places import Places, remove
+from snapfork.runner.registry.pythons import Pythons
+from snapfork.runner.serve_config import Interpreter
+
+__all__ = ["BuildFailed", "Environments"]
+AT_A_TIME = 2
+"""Installations: they take a core and the network each."""
+Progress = Callable[[str], None]
+
+
+class Environments:
+    """The environments of one data directory.
+
+    find_uv: the path of uv, "" if it is not installed. options: of uv's commands, and variables for them; by
+    default what pip is configured with.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        find_uv: Callable[[], str] = installer.find_uv,
+        options: Callable[[], tuple[list[str], dict[str, str]]] = indexes.configured,
+    ) -> None:
+        self.places = places
+        self._pythons = Pythons()
+        self._find_uv = find_uv
+        self._read_options = options
+        self._options: tuple[list[str], dict[str, str]] | None = None
+        self._described: dict[str, Interpreter] = {}
+        self._building: dict[tuple[str, str], asyncio.Task[str]] = {}
+        self._installing: dict[str, asyncio.Lock] = {}
+        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._pins: set[str] = set()
+        for path in places.environments.glob(".work-*"):
+            remove(path)
+
+    async def base(self, runtime: str) -> Interpreter:
+        """The interpreter that a runtime means. Raises Invalid (member "runtime")."""
+        return await self._pythons.of(runtime)
+
+    def has(self, key: str) -> bool:
+        return (self.places.environments / key).is_dir()
+
+    async def interpreter(self, key: str) -> Interpreter:
+        """The Python of an environment that is there, with what it must be lent."""
+        if key not in self._described:
+            path = self.places.environments / key / "bin" / "python"
+            self._described[key] = await pythons.described(str(path))
+        return self._described[key]
+
+    async def build(
+        self, package: str, directory: Path, requirements: str, runtime: str, progress: Progress
+    ) -> str:
+        """The key of the environment for a package (its hash) unpacked in `directory`; made if need be.
+
+        `progress` is told each step in a line. Raises BuildFailed, with the installer's last lines.
+        """
+        base = await self.base(runtime)
+        name = (package, base.version)
+        task = self._building.get(name)
+        if task is None:
+            task = asyncio.create_task(self._build(package, directory, requirements, base, progress))
+            self._building[name] = task
+            task.add_done_callback(lambda _: self._building.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def collect(self, held: Set[str]) -> int:
+        """Remove environments that no version has any more; how many."""
+        gone = 0
+        for path in list(self.places.environments.iterdir()):
+            key = path.name
+            if not key.startswith(".") and key not in held and key not in self._pins and not self._building:
+                self._described.pop(key, None)
+                await asyncio.to_thread(remove, path)
+                gone += 1
+        return gone
+
+    async def _build(
+        self, package: str, directory: Path, requirements: str, base: Interpreter, progress: Progress
+    ) -> str:
+        uv = self._find_uv()
+        if not uv:
+            raise BuildFailed(
+                f"{requirements} asks for packages, and uv, which installs them, is not here: "
+                "pip install 'snapfork[environments]'",
+                "UvMissing",
+            )
+        if self._options is None:
+            self._options = await asyncio.to_thread(self._read_options)
+        async with self._slots:
+            work = self.places.environments / f".work-{secrets.token_hex(6)}"
+            await asyncio.to_thread(_make_work, work, self.places)
+            try:
+                job = installer.Job(uv, base.path, work, self.places, *self._options)
+                progress(f"resolving {requirements} for Python {base.version}")
+                lock = await job.compile(directory, requirements)
+                key = _key(lock, base, self._options[0], package if installer.is_local(lock) else "")
+                async with self._installing.setdefault(key, asyncio.Lock()):
+                    if self.has(key):
+                        progress("an environment with these packages is there already")
+                    else:
+                        await self._install(job, lock, directory, key, progress)
+                self._pins.add(key)  # until the process ends; `held` has it as soon as a version does
+                return key
+            finally:
+                await asyncio.to_thread(remove, work)
+
+    async def _install(
+        self, job: installer.Job, lock: str, directory: Path, key: str, progress: Progress
+    ) -> None:
+        count = sum(1 for line in lock.splitlines() if line and not line.startswith(("#", "-", " ")))
+        progress(f"installing {count} packages")
+        made = await job.install(lock, directory, progress)
+        await asyncio.to_thread(_publish, made, self.places.environments / key, self.places)
+        progress("installed")
+
+
+def _make_work(work: Path, places: Places) -> None:
+    work.mkdir(mode=0o755)
+    work.chmod(0o755)
+    if places.user is not None:
+        os.chown(work, places.user.uid, places.user.gid)
+
+
+def _publish(made: Path, place: Path, places: Places) -> None:
+    """Have a finished environment in its place: on disk, and not its users' to change."""
+    if places.user is not None:
+        for folder, folders, files in os.walk(made):
+            for name in (".", *folders, *files):
+                os.chown(os.path.join(folder, name), 0, 0, follow_symlinks=False)
+    (made / "snapfork.json").write_text(json.dumps({"key": place.name}))
+    os.sync()  # it cannot be made again without the network
+    try:
+        os.rename(made, place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        shutil.rmtree(made, ignore_errors=True)
+    fd = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _key(lock: str, base: Interpreter, options: list[str], extra: str) -> str:
+    """`options` are everybody's; what the package says of indexes beside them is part of what it is."""
+    lines = [line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#")]
+    own = [line for line in lines if not line.startswith("-") or line.split()[-1] not in options]
+    about = [base.version, os.path.realpath(base.path), sysconfig.get_platform(), extra]
+    return hashlib.sha256("\n".join([*own, *about]).encode()).hexdigest()[:32]

@@ -1,0 +1,156 @@
+"""Where the registry's files lie, and who may reach them.
+
+    DATA_DIR/            0700: the registry, keys, packages as they came (packages/, drafts/)
+    PUBLIC/code/HASH/    unpacked packages            read-only for functions
+    PUBLIC/environments/ installed packages           read-only for functions
+    PUBLIC/homes/NAME/   a function's HOME            its own
+
+PUBLIC is DATA_DIR itself as long as functions run as the runner's own user. Functions of another user (a
+runner that was started as root) could not pass through a directory of mode 0700, and nobody should have to
+open it: for them PUBLIC is a directory of its own beside the private one, or, where that lies in something
+private too (/root), below /var/lib. It belongs to root, and others may enter and read it, not list or write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from snapfork.runner.errors import UserError
+from snapfork.runner.registry.store import private_directory
+
+SHARED = Path("/var/lib/snapfork")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class User:
+    """Whom functions run as, where that is not the runner's own user."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """See the module; made by `places`."""
+
+    data: Path
+    public: Path
+    user: User | None
+
+    @property
+    def packages(self) -> Path:
+        return self.data / "packages"
+
+    @property
+    def drafts(self) -> Path:
+        return self.data / "drafts"
+
+    @property
+    def code(self) -> Path:
+        return self.public / "code"
+
+    @property
+    def environments(self) -> Path:
+        return self.public / "environments"
+
+    def home(self, function: str) -> Path:
+        """A function's HOME, made if need be: private to the user it runs as."""
+        path = self.public / "homes" / function
+        if not path.is_dir():
+            path.mkdir(mode=0o700)
+            if self.user is not None:
+                os.chown(path, self.user.uid, self.user.gid)
+        return path
+
+    def remove_home(self, function: str) -> None:
+        shutil.rmtree(self.public / "homes" / function, ignore_errors=True)
+
+    def keep_homes(self, functions: set[str]) -> None:
+        """Remove the homes of functions that are gone."""
+        for name in os.listdir(self.public / "homes"):
+            if name not in functions:
+                self.remove_home(name)
+
+
+def places(data_dir: str | os.PathLike[str], user: User | None = None) -> Places:
+    """Make what is missing. Raises UserError if directories cannot be what they must."""
+    data = private_directory(data_dir).resolve()
+    other = user if user is not None and user.uid != os.geteuid() else None
+    public = data if other is None else _public(data, other)
+    made = Places(data, public, other)
+    for path in (made.packages, made.drafts):
+        path.mkdir(mode=0o700, exist_ok=True)
+    for path in (made.code, made.environments, public / "homes"):
+        path.mkdir(mode=0o711, exist_ok=True)
+        path.chmod(0o711)
+    for draft in made.drafts.iterdir():  # of a process that was killed: one runner has a data directory
+        remove(draft)
+    _forget_after_boot(made)
+    return made
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a tree; one that is gone is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _public(data: Path, user: User) -> Path:
+    tag = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
+    candidates = [SHARED / tag]
+    if _passable(data.parent, user):
+        candidates.insert(0, data.with_name(f"{data.name}.public"))
+    refused = []
+    for path in candidates:
+        try:
+            path.mkdir(mode=0o711, parents=True, exist_ok=True)
+            about = path.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+                raise OSError(None, "it is not a directory of ours")
+            if not _passable(path.parent, user):
+                raise OSError(None, f"user {user.uid} may not pass through what it is in")
+            path.chmod(0o711)
+            return path
+        except OSError as error:
+            refused.append(f"{path} ({error.strerror})")
+    raise UserError(
+        f"There is no place for code that user {user.uid} could read: {', '.join(refused)}.",
+        "Name a --data-dir whose parent that user may enter, such as /srv/snapfork.",
+    )
+
+
+def _passable(path: Path, user: User) -> bool:
+    """Whether `user` may pass through `path`, and nobody but root can put something else in its place."""
+    for one in (path, *path.parents):
+        about = one.stat()
+        mode = about.st_mode
+        owner, group = about.st_uid == user.uid, about.st_gid == user.gid
+        if not mode & (0o100 if owner else 0o010 if group else 0o001):
+            return False
+        if about.st_uid not in (0, os.geteuid()) or (mode & 0o022 and not mode & stat.S_ISVTX):
+            return False
+    return True
+
+
+def _forget_after_boot(made: Places) -> None:
+    """Unpacked code is not synced to disk; after a start of the machine it is unpacked anew."""
+    note = made.data / "booted"
+    try:
+        now = BOOT_ID.read_text()
+    except OSError:
+        return
+    if note.exists() and note.read_text() == now:
+        return
+    for path in made.code.iterdir():
+        remove(path)
+    note.write_text(now)

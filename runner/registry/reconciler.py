@@ -1,0 +1,170 @@
+"""Has the gateway follow the registry, in an order in which no request is lost.
+
+A pass compares what the registry implies with what the gateway was told:
+
+1. New and changed units are put. A changed one is a reload, which the gateway does without losing a request.
+2. Routes are told. One that would move requests to a unit that has not been up yet keeps its old choices, as
+   long as those exist, until that unit is up, has failed to come up, or has had its time.
+3. Units that are not in the registry any more, and that no route told leads to, are dropped: they drain.
+
+Passes follow each other as long as there is something to do; a gateway that does not answer is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+from snapfork.runner.registry.core import Gateway, Site
+from snapfork.runner.registry.units import Deduction
+from snapfork.runner.units import Unit, UnitRoute
+
+RouteKey = tuple[str | None, str, bool, tuple[str, ...]]
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+class Reconciler:
+    """Started once; `follow` after each change. `failed`: units that cannot be served, with one sentence."""
+
+    def __init__(self, deduction: Deduction, gateway: Gateway, site: Site) -> None:
+        self.failed: dict[str, str] = {}
+        self._deduction = deduction
+        self._gateway = gateway
+        self._site = site
+        self._told: dict[str, Unit] = {}
+        self._routes: list[UnitRoute] = []
+        self._up: set[tuple[str, str]] = set()
+        self._warming: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._wanted = 0
+        self._done = 0
+        self._settled = 0
+        self._woken = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        tasks = [*self._warming.values(), *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._task = None
+
+    def wake(self) -> None:
+        """Something has changed."""
+        self._wanted += 1
+        self._woken.set()
+
+    async def follow(self) -> None:
+        """Wake, and wait until all that was asked for so far is in force, or Site.settle seconds."""
+        self.wake()
+        if self._task is None:
+            return
+        mine = self._wanted
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._site.settle), self._progress:
+                await self._progress.wait_for(lambda: self._settled >= mine)
+
+    def forget(self) -> None:
+        """What was told is not known any more."""
+        self._told, self._routes, self._up = {}, [], set()
+
+    # -- passes -----------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            wanted = self._wanted
+            try:
+                await self._pass()
+            except Exception:  # the gateway is busy or gone; all of it is told again
+                self.forget()
+                self._woken.set()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            self._done = wanted
+            if not self._warming:
+                async with self._progress:
+                    self._settled = wanted
+                    self._progress.notify_all()
+
+    async def _pass(self) -> None:
+        self.failed = await self._deduction.prepare()
+        units = {unit.name: unit for unit in self._deduction.units()}
+        # From here to the routes nothing is awaited but the gateway, which sees units before their routes.
+        wished = [owner.route for owner in self._deduction.owners()]
+        wished = [route for route in wished if all(unit in units for unit, _ in route.choices)]
+        await self._put(units)
+        routes = self._hold_back(wished, units)
+        if routes != self._routes:
+            await self._gateway.routes(routes)
+            self._routes = routes
+        routed = {unit for route in routes for unit, _ in route.choices}
+        gone = [name for name in self._told if name not in units and name not in routed]
+        if gone:
+            await self._gateway.put([], gone)
+            for name in gone:
+                del self._told[name]
+        self._up &= {(unit.name, unit.revision) for unit in units.values()}
+
+    async def _put(self, units: dict[str, Unit]) -> None:
+        changed, minimums = [], []
+        for name, unit in units.items():
+            told = self._told.get(name)
+            if told is None or told.revision != unit.revision:
+                changed.append(unit)
+            elif told.minimum != unit.minimum:
+                minimums.append(unit)
+        if changed:
+            await self._gateway.put(changed, [])
+            self._told.update((unit.name, unit) for unit in changed)
+        for unit in minimums:
+            await self._gateway.provision(unit.name, unit.minimum)
+            self._told[unit.name] = unit
+
+    def _hold_back(self, wished: Iterable[UnitRoute], units: dict[str, Unit]) -> list[UnitRoute]:
+        before = {_key(route): route for route in self._routes}
+        routes = []
+        for route in wished:
+            old = before.get(_key(route))
+            if old is not None and self._cold(route, old, units) and self._can_stay(old):
+                route = replace(route, choices=old.choices)
+            routes.append(route)
+        return routes
+
+    def _cold(self, route: UnitRoute, old: UnitRoute, units: dict[str, Unit]) -> bool:
+        """Whether a route moves to a unit that has to come up first; it is then on its way."""
+        has = {unit for unit, _ in old.choices}
+        new = {unit for unit, weight in route.choices if unit not in has and weight > 0}
+        cold = [(name, units[name].revision) for name in new if (name, units[name].revision) not in self._up]
+        for one in cold:
+            if one not in self._warming:
+                self._warming[one] = asyncio.create_task(self._warm(one))
+        return bool(cold)
+
+    def _can_stay(self, old: UnitRoute) -> bool:
+        return all(unit in self._told for unit, _ in old.choices)
+
+    async def _warm(self, one: tuple[str, str]) -> None:
+        """Wait until a unit is up; one that does not come up gets its requests all the same, as was asked."""
+        try:
+            with contextlib.suppress(Exception):
+                await self._gateway.wait(one[0], self._site.warm)
+            self._up.add(one)
+        finally:
+            self._warming.pop(one, None)
+            self._woken.set()
+
+
+def _key(route: UnitRoute) -> RouteKey:
+    return route.host, route.prefix, route.exact, route.methods
