@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import replace
 from typing import Any, Literal
@@ -42,12 +43,14 @@ class BuildOperations(Core):
             raise Invalid(f"There is no package {digest} here.", "code", "package")
         return found
 
-    async def _foresee(self, package: Package, configuration: Configuration) -> Literal["active", "pending"]:
+    def _foresee(self, package: Package, configuration: Configuration) -> Literal["active", "pending"]:
         """Whether a version can be run as soon as it is registered. Raises Invalid for its runtime."""
-        base = await self.environments.base(configuration.runtime)
+        python = self.environments.python(configuration.runtime)
+        if not self.environments.is_ready(configuration.runtime):
+            return "pending"
         if not package.requirements:
             return "active"
-        lock = self.image.get(Lock, package.hash, base.version)
+        lock = self.image.get(Lock, package.hash, python.minor)
         return "active" if lock and self.environments.has(lock.environment) else "pending"
 
     def _continue(self, name: str) -> None:
@@ -56,6 +59,17 @@ class BuildOperations(Core):
             key = (name, version.version)
             if "pending" in (version.state, version.update_state) and key not in self._builds:
                 self._builds[key] = asyncio.create_task(self._build(version))
+
+    def _restore(self, name: str) -> None:
+        """Have environments built again that versions in service have lost: by another Python, by hand."""
+        for version in self.image.of(Version, name):
+            key = (name, version.version)
+            if not version.serving or key in self._builds:
+                continue
+            with contextlib.suppress(Invalid):  # its Python is gone; the gateway is not told of it
+                if self._foresee(self.package(version.serving), version.configuration) == "pending":
+                    build = self._build(replace(version, package=version.serving))
+                    self._builds[key] = asyncio.create_task(build)
 
     async def _build(self, version: Version) -> None:
         name, key = version.function, (version.function, version.version)
@@ -72,10 +86,12 @@ class BuildOperations(Core):
             with self.packages.pinned(package.hash):
                 directory = await self.packages.unpack(package)
                 runtime = version.configuration.runtime
-                environment = await self.environments.build(
-                    package.hash, directory, package.requirements, runtime, progress
-                )
-                lock = [Lock(package.hash, (await self.environments.base(runtime)).version, environment)]
+                await self.environments.plain(runtime)
+                if package.requirements:
+                    environment = await self.environments.build(
+                        package.hash, directory, package.requirements, runtime, progress
+                    )
+                    lock = [Lock(package.hash, self.environments.python(runtime).minor, environment)]
         except BuildFailed as error:
             failure = (error.message, error.code)
         except OperationError as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 from snapfork.runner.registry import indexes, installer, pythons
 from snapfork.runner.registry.installer import BuildFailed
 from snapfork.runner.registry.places import Places, remove
-from snapfork.runner.registry.pythons import Pythons
+from snapfork.runner.registry.pythons import Python, Pythons
 from snapfork.runner.serve_config import Interpreter
 
 __all__ = ["BuildFailed", "Environments"]
@@ -57,9 +57,17 @@ class Environments:
         for path in places.environments.glob(".work-*"):
             remove(path)
 
-    async def base(self, runtime: str) -> Interpreter:
-        """The interpreter that a runtime means. Raises Invalid (member "runtime")."""
-        return await self._pythons.of(runtime)
+    def python(self, runtime: str) -> Python:
+        """The Python that a runtime means. Raises Invalid (member "runtime")."""
+        return self._pythons.of(runtime)
+
+    def is_ready(self, runtime: str) -> bool:
+        """Whether `plain` answers at once."""
+        return self._pythons.knows(self.python(runtime))
+
+    async def plain(self, runtime: str) -> Interpreter:
+        """That Python as it is, with what it must be lent. Raises Invalid (member "runtime")."""
+        return await self._pythons.describe(self.python(runtime))
 
     def has(self, key: str) -> bool:
         return (self.places.environments / key).is_dir()
@@ -78,8 +86,8 @@ class Environments:
 
         `progress` is told each step in a line. Raises BuildFailed, with the installer's last lines.
         """
-        base = await self.base(runtime)
-        name = (package, base.version)
+        base = self.python(runtime)
+        name = (package, base.minor)
         task = self._building.get(name)
         if task is None:
             task = asyncio.create_task(self._build(package, directory, requirements, base, progress))
@@ -99,7 +107,7 @@ class Environments:
         return gone
 
     async def _build(
-        self, package: str, directory: Path, requirements: str, base: Interpreter, progress: Progress
+        self, package: str, directory: Path, requirements: str, base: Python, progress: Progress
     ) -> str:
         uv = self._find_uv()
         if not uv:
@@ -109,13 +117,16 @@ class Environments:
                 "UvMissing",
             )
         if self._options is None:
-            self._options = await asyncio.to_thread(self._read_options)
+            options, variables = await asyncio.to_thread(self._read_options)
+            if options:  # pip asks all of its indexes alike, and they are pip's
+                options = [*options, "--index-strategy", "unsafe-best-match"]
+            self._options = (options, variables)
         async with self._slots:
             work = self.places.environments / f".work-{secrets.token_hex(6)}"
             await asyncio.to_thread(_make_work, work, self.places)
             try:
                 job = installer.Job(uv, base.path, work, self.places, *self._options)
-                progress(f"resolving {requirements} for Python {base.version}")
+                progress(f"resolving {requirements} for Python {base.minor}")
                 lock = await job.compile(directory, requirements)
                 key = _key(lock, base, self._options[0], package if installer.is_local(lock) else "")
                 async with self._installing.setdefault(key, asyncio.Lock()):
@@ -166,9 +177,9 @@ def _publish(made: Path, place: Path, places: Places) -> None:
         os.close(fd)
 
 
-def _key(lock: str, base: Interpreter, options: list[str], extra: str) -> str:
+def _key(lock: str, base: Python, options: list[str], extra: str) -> str:
     """`options` are everybody's; what the package says of indexes beside them is part of what it is."""
     lines = [line.strip() for line in lock.splitlines() if line.strip() and not line.startswith("#")]
     own = [line for line in lines if not line.startswith("-") or line.split()[-1] not in options]
-    about = [base.version, os.path.realpath(base.path), sysconfig.get_platform(), extra]
+    about = [base.minor, os.path.realpath(base.path), sysconfig.get_platform(), extra]
     return hashlib.sha256("\n".join([*own, *about]).encode()).hexdigest()[:32]

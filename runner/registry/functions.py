@@ -34,6 +34,7 @@ CHANGEABLE = frozenset(one.name for one in fields(Configuration))
 Things = list[Any]
 Listed = list[tuple[Function, Version]]
 Versions = list[Version]
+QUALIFIED_AND_CALLED: tuple[type[Any], ...] = (*QUALIFIED, Trigger)
 
 
 class FunctionOperations(BuildOperations):
@@ -61,7 +62,7 @@ class FunctionOperations(BuildOperations):
         configurations.check_tags(tags or {})
         stored = await self._take(package, dialect)
         with self.packages.pinned(stored.hash):
-            state = await self._foresee(stored, configuration)
+            state = self._foresee(stored, configuration)
             async with self._changing:
                 self._free(name)
                 configurations.check(configuration, self.image)
@@ -122,7 +123,7 @@ class FunctionOperations(BuildOperations):
             package if package is not None else before.package, before.configuration.dialect
         )
         with self.packages.pinned(stored.hash):
-            state = await self._foresee(stored, changed)
+            state = self._foresee(stored, changed)
             async with self._changing:
                 now = self.latest(name)
                 check_idle(now)
@@ -204,9 +205,9 @@ class FunctionOperations(BuildOperations):
                 raise Conflict(
                     f"Version {number} of {name} is in use by alias {alias.name}.", "alias", alias.name
                 )
-        owned: Things = [
+        owned = [
             one
-            for kind in (*QUALIFIED, Trigger)
+            for kind in QUALIFIED_AND_CALLED
             for one in self.image.of(kind, name)
             if one.qualifier == number
         ]

@@ -145,7 +145,7 @@ class Job:
                     line = without_secrets(raw.decode(errors="replace").rstrip())
                     if line:
                         lines.append(line)
-                        if progress is not None:
+                        if progress is not None and not line.startswith("Using Python"):
                             progress(line)
                 status = await process.wait()
         except TimeoutError:

@@ -84,6 +84,7 @@ class Operations(
         self._tasks = [asyncio.create_task(self._provisioner.run())]
         for function in self.image.functions():
             self._continue(function.name)
+            self._restore(function.name)
         await self.settle()
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from snapfork.runner import interpreter
@@ -21,14 +22,22 @@ _ANY = re.compile(r"python3|(custom|provided)([.-][A-Za-z0-9.-]+)?")
 NEWEST_KNOWN = 20
 
 
+@dataclass(frozen=True)
+class Python:
+    """An interpreter that is here: its path and "3.11"."""
+
+    path: str
+    minor: str
+
+
 class Pythons:
-    """Looks for them once; asks each what it is when it is first wanted."""
+    """Finds them at once; what each must be lent is looked up, and fetched, when it is first used."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Interpreter] = {}
+        self._described: dict[str, Interpreter] = {OWN: Interpreter(sys.executable, OWN, "the runner's own")}
         self._looking = asyncio.Lock()
 
-    async def of(self, runtime: str) -> Interpreter:
+    def of(self, runtime: str) -> Python:
         """ "python3.11" is that minor version; "python3", "custom*" and "provided*" are the runner's own.
 
         Raises Invalid (member "runtime") with what there is.
@@ -40,17 +49,28 @@ class Pythons:
             )
         minor = match[1] if match else OWN
         if minor == OWN:
-            return Interpreter(sys.executable, OWN, "the runner's own")
+            return Python(sys.executable, OWN)
+        path = find(minor)
+        if path is None:
+            raise Invalid(
+                f"There is no Python {minor} for {runtime!r} here; there are {', '.join(offered())}.",
+                "runtime",
+            )
+        return Python(path, minor)
+
+    def knows(self, python: Python) -> bool:
+        """Whether `describe` answers at once."""
+        return python.minor in self._described
+
+    async def describe(self, python: Python) -> Interpreter:
+        """What it must be lent to run functions; the first time for another version may take the network.
+
+        Raises Invalid (member "runtime").
+        """
         async with self._looking:
-            if minor not in self._found:
-                path = await asyncio.to_thread(find, minor)
-                if path is None:
-                    raise Invalid(
-                        f"There is no Python {minor} for {runtime!r} here; there are {', '.join(offered())}.",
-                        "runtime",
-                    )
-                self._found[minor] = await described(path)
-            return self._found[minor]
+            if python.minor not in self._described:
+                self._described[python.minor] = await described(python.path)
+            return self._described[python.minor]
 
 
 async def described(path: str) -> Interpreter:

@@ -23,6 +23,8 @@ from snapfork.runner.units import Unit, UnitRoute
 
 RouteKey = tuple[str | None, str, bool, tuple[str, ...]]
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+PATIENCE = 1.0
+"""Seconds that a pass waits for packages to be unpacked before it goes on with the rest."""
 
 
 class Reconciler:
@@ -37,8 +39,8 @@ class Reconciler:
         self._routes: list[UnitRoute] = []
         self._up: set[tuple[str, str]] = set()
         self._warming: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._unready: set[str] = set()
         self._wanted = 0
-        self._done = 0
         self._settled = 0
         self._woken = asyncio.Event()
         self._progress = asyncio.Condition()
@@ -55,6 +57,7 @@ class Reconciler:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._task = None
+        await self._deduction.close()
 
     def wake(self) -> None:
         """Something has changed."""
@@ -92,15 +95,18 @@ class Reconciler:
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
-            self._done = wanted
-            if not self._warming:
+            if not self._warming and not self._unready:
                 async with self._progress:
                     self._settled = wanted
                     self._progress.notify_all()
 
     async def _pass(self) -> None:
-        self.failed = await self._deduction.prepare()
+        waiting = await self._deduction.prepare(PATIENCE, self._woken.set)
+        self.failed, self._unready = waiting.failed, waiting.going_on
         units = {unit.name: unit for unit in self._deduction.units()}
+        for name in waiting.going_on | waiting.failed.keys():
+            if name in self._told:  # goes on as it is
+                units[name] = self._told[name]
         # From here to the routes nothing is awaited but the gateway, which sees units before their routes.
         wished = [owner.route for owner in self._deduction.owners()]
         wished = [route for route in wished if all(unit in units for unit, _ in route.choices)]

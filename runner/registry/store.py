@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import queue
 import sqlite3
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from snapfork.runner.errors import UserError
 from snapfork.runner.registry.migrations import MIGRATIONS
@@ -54,11 +55,16 @@ class Store:
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
         self.directory = private_directory(data_dir)
         self.path = self.directory / FILE
+        self._lock = _only_one(self.directory)
         self._orders: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="registry", daemon=True)
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except BaseException:
+            self._lock.close()
+            raise
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in a transaction; what it returns, once that is on disk."""
@@ -74,6 +80,7 @@ class Store:
         """Finish what was submitted, and let go of the file."""
         self._orders.put(None)
         self._thread.join()
+        self._lock.close()
 
     # -- the writer thread ------------------------------------------------------------------------------
 
@@ -102,6 +109,26 @@ class Store:
                     break
                 batch.append(more)
         return batch
+
+
+def _only_one(directory: Path) -> IO[str]:
+    """The lock of a data directory, held as long as the file is open: what is in memory is one process's."""
+    file = (directory / "lock").open("a+")
+    try:
+        os.fchmod(file.fileno(), 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        pid = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"The functions of {directory} are served by another runner already (pid {pid}).",
+            "Stop it (`runner stop`), or name another --data-dir.",
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
 
 
 def _commit(connection: sqlite3.Connection, batch: list[tuple[Write, Future[Any]]]) -> None:

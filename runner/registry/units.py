@@ -12,10 +12,11 @@ trigger of the unqualified function is open to everybody.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +44,8 @@ from snapfork.runner.serve_config import Interpreter
 from snapfork.runner.units import Unit, UnitRoute
 
 MB = 1 << 20
+Key = tuple[str, ...]
+"""Packages and runtime of a version."""
 
 
 class Registry(Protocol):
@@ -81,32 +84,69 @@ class Prepared:
     programs: tuple[str, ...] = ()
 
 
+@dataclass
+class Waiting:
+    """Units that cannot be told yet: being prepared, or why they cannot be."""
+
+    going_on: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
 class Deduction:
     """Units and routes of the whole registry. `prepare` before `units`, after every change."""
 
     def __init__(self, registry: Registry, site: Site) -> None:
         self._registry = registry
         self._site = site
-        self._prepared: dict[tuple[Any, ...], Prepared] = {}
+        self._prepared: dict[Key, Prepared] = {}
+        self._preparing: dict[Key, asyncio.Task[Prepared]] = {}
         self._owners: list[HttpOwner] = []
         self._table = Table()
 
     # -- units ------------------------------------------------------------------------------------------
 
-    async def prepare(self) -> dict[str, str]:
-        """Have unpacked and looked up what versions need; units that cannot be, with one sentence each."""
-        failed: dict[str, str] = {}
-        wanted: dict[tuple[Any, ...], Prepared] = {}
-        homes = self._registry.packages.places
+    async def prepare(self, patience: float, done: Callable[[], None]) -> Waiting:
+        """Have unpacked and looked up what versions need.
+
+        What takes longer than `patience` seconds goes on, and `done` is called when it has ended.
+        """
+        wanted: dict[Key, Prepared] = {}
+        missing: dict[Key, list[Version]] = {}
         for version in self._served():
             key = self._key(version)
-            try:
-                homes.home(version.function)
-                wanted[key] = self._prepared.get(key) or await self._prepare(version)
-            except (OperationError, OSError) as error:
-                failed[names.unit(version.function, version.version)] = str(error)
+            if key in self._prepared:
+                wanted[key] = self._prepared[key]
+            else:
+                missing.setdefault(key, []).append(version)
         self._prepared = wanted
-        return failed
+        for key, versions in missing.items():
+            if key not in self._preparing:
+                task = asyncio.create_task(self._prepare(versions[0]))
+                task.add_done_callback(lambda _: done())
+                self._preparing[key] = task
+        if missing:
+            await asyncio.wait([self._preparing[key] for key in missing], timeout=patience)
+        return self._collect(missing)
+
+    def _collect(self, missing: dict[Key, list[Version]]) -> Waiting:
+        waiting = Waiting()
+        for key, versions in missing.items():
+            units = [names.unit(version.function, version.version) for version in versions]
+            if not self._preparing[key].done():
+                waiting.going_on.update(units)
+                continue
+            try:
+                self._prepared[key] = self._preparing.pop(key).result()
+            except (OperationError, OSError) as error:
+                waiting.failed.update(dict.fromkeys(units, str(error)))
+        return waiting
+
+    async def close(self) -> None:
+        """Let go of what is going on."""
+        for task in self._preparing.values():
+            task.cancel()
+        await asyncio.gather(*self._preparing.values(), return_exceptions=True)
+        self._preparing.clear()
 
     def units(self) -> list[Unit]:
         """Every version that can be run and has been prepared."""
@@ -128,7 +168,7 @@ class Deduction:
                     version = replace(version, configuration=fallback.configuration)
                 yield version
 
-    def _key(self, version: Version) -> tuple[Any, ...]:
+    def _key(self, version: Version) -> Key:
         layers = [self._layer_package(arn) for arn in version.configuration.layers]
         return (version.serving, version.configuration.runtime, *layers)
 
@@ -144,12 +184,14 @@ class Deduction:
         if package is None:
             raise OperationError(f"The package of {version.function}:{version.version} is gone.", "code")
         directory = await registry.packages.unpack(package)
-        interpreter = await registry.environments.base(version.configuration.runtime)
+        runtime = version.configuration.runtime
         if package.requirements:
-            lock = registry.image.get(Lock, package.hash, interpreter.version)
+            lock = registry.image.get(Lock, package.hash, registry.environments.python(runtime).minor)
             if lock is None or not registry.environments.has(lock.environment):
                 raise OperationError(f"The environment of {version.function} is not there.", "environment")
             interpreter = await registry.environments.interpreter(lock.environment)
+        else:
+            interpreter = await registry.environments.plain(runtime)
         layers = []
         for arn in version.configuration.layers:
             layer = registry.image.get(Package, self._layer_package(arn))
