@@ -18,6 +18,8 @@ from typing import Any
 from snapfork.runner.errors import UserError
 
 SOCKET = "control.sock"
+DIRECT = "invoke.sock"
+LOGS = "logs.sock"
 NOTE = "runner.json"
 TOKEN = "token"
 SOCKET_PATH_LIMIT = 107  # sun_path less its final NUL

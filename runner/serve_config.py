@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+from snapfork.runner.units import Unit
+
 
 @dataclass
 class Interpreter:
@@ -28,6 +30,7 @@ class FunctionConfig:
 
     target: "module:attr" as given. app_dir: absolute. overrides: settings of pyproject.toml and the command
     line, already validated. prefixes: (host or None, prefix) pairs; [(None, "")] is the whole listener.
+    unit: what it was made from, where it is deployed.
     """
 
     name: str
@@ -36,6 +39,13 @@ class FunctionConfig:
     overrides: dict[str, Any]
     prefixes: list[tuple[str | None, str]]
     interpreter: Interpreter
+    unit: Unit | None = None
+
+    @classmethod
+    def of_unit(cls, unit: Unit) -> FunctionConfig:
+        """A deployed one; its routes are the gateway's business."""
+        python = Interpreter(unit.python, unit.python_version, "deployed", list(unit.borrow))
+        return cls(unit.name, unit.target, unit.app_dir, unit.overrides, [], python, unit)
 
 
 @dataclass
@@ -47,6 +57,8 @@ class ServeConfig:
     control API, or None for the Unix socket alone.
     runtime_dir: this runner's own directory, mode 0700. data_dir: where snapshots are kept; keeps_snapshots:
     whether it makes and uses its own.
+    deployed: whether it serves deployed functions, too. user: (uid, gid, name) that these run as, None for the
+    runner's own. template_memory: bytes that their templates may take, 0 for a quarter of the machine's.
     """
 
     functions: list[FunctionConfig]
@@ -61,3 +73,6 @@ class ServeConfig:
     version: str
     data_dir: str
     keeps_snapshots: bool = True
+    deployed: bool = False
+    user: tuple[int, int, str] | None = None
+    template_memory: int = 0

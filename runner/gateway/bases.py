@@ -33,6 +33,9 @@ PRIVATE_VARIABLES = (
 _MOST_NAMES = 2_000  # in one message
 _EXEC_TIME = ("PYTHONHASHSEED", "TZ", *THREAD_VARIABLES)
 _EXEC_TIME_PREFIXES = ("LD_", "MALLOC_", "PYTHONMALLOC", "GLIBC_TUNABLES")
+_WITHOUT_EFFECT = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+BARE_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+"""Of bases of deployed functions: what /proc shows of them for ever."""
 
 
 def exec_time_variables(env: dict[str, str]) -> dict[str, str]:
@@ -41,6 +44,18 @@ def exec_time_variables(env: dict[str, str]) -> dict[str, str]:
         name: value
         for name, value in env.items()
         if name in _EXEC_TIME or name.startswith(_EXEC_TIME_PREFIXES)
+    }
+
+
+def deployed_variables(env: dict[str, str]) -> dict[str, str]:
+    """The same for deployed functions, whose templates set their whole environment themselves, time zone and
+    locale too."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name in THREAD_VARIABLES
+        or name.startswith(_EXEC_TIME_PREFIXES)
+        or (name.startswith("PYTHON") and name not in _WITHOUT_EFFECT)
     }
 
 
@@ -59,7 +74,8 @@ OnFrame = Callable[[memoryview, list[int]], None]
 class Base:
     """Handle of one base process. `on_frame(view, fds)` gets FORKED and DIED; `on_death` its end.
 
-    A stocked one is forked from another, and imports the modules that it is told to `take`.
+    A stocked one is forked from another, and imports the modules that it is told to `take`. unusable: why
+    it has ended by itself.
     """
 
     def __init__(
@@ -73,7 +89,8 @@ class Base:
         self.interpreter = interpreter
         self.pid = 0
         self.alive = True
-        self.channel = Channel(loop, sock, on_frame, self._eof)
+        self.channel = Channel(loop, sock, self._heard, self._eof)
+        self.unusable = ""
         self._loop = loop
         self._on_frame = on_frame
         self._on_death = on_death
@@ -92,10 +109,15 @@ class Base:
         access_fd: int,
         on_frame: OnFrame,
         on_death: Callable[[Base], None],
+        deployed: bool = False,
+        user: tuple[int, int, str] | None = None,
     ) -> Base:
-        """A base in a fresh process, with `variables` in its environment."""
+        """A base in a fresh process, with `variables` in its environment.
+
+        deployed: nothing of the runner's environment is in it. user: (uid, gid, name) whom it becomes.
+        """
         ours, theirs = fds.pair()
-        environment = inherited_environment() | variables
+        environment = (BARE_ENVIRONMENT if deployed else inherited_environment()) | variables
         threads = {name: environment.get(name) for name in THREAD_VARIABLES}
         environment.update(dict.fromkeys(THREAD_VARIABLES, "1"))
         setup: dict[str, Any] = {
@@ -105,6 +127,7 @@ class Base:
             "threads": threads,
             "nofile": soft_files,
             "access": access_fd,
+            "user": user,
         }
         made = cls(loop, interpreter, ours, on_frame, on_death)
         made._process = subprocess.Popen(
@@ -112,6 +135,7 @@ class Base:
             pass_fds=(theirs.fileno(), life_fd, access_fd),
             env=environment,
             stdin=subprocess.DEVNULL,
+            cwd="/" if deployed else None,
         )
         theirs.close()
         made.forked(made._process.pid, os.pidfd_open(made._process.pid))
@@ -132,12 +156,16 @@ class Base:
     def died(self, frame: frames.DiedFrame) -> None:
         """The base that it was forked from reaped it; its pidfd acts."""
 
-    def take(self, modules: list[str]) -> None:
-        """Have the modules imported that it does not have yet, before any further order."""
+    def take(self, modules: list[str], freeze: bool = False) -> None:
+        """Have the modules imported that it does not have yet, before any further order.
+
+        freeze: whether that is all it will ever have.
+        """
         new = [name for name in modules if name not in self._taken]
         self._taken.update(new)
         for at in range(0, len(new), _MOST_NAMES):
-            self.channel.send(frames.pack_json({"op": "take", "modules": new[at : at + _MOST_NAMES]}))
+            part = new[at : at + _MOST_NAMES]
+            self.channel.send(frames.pack_json({"op": "take", "modules": part, "freeze": freeze}))
 
     def load(self, number: int, order: dict[str, Any], control: int, log_write: int) -> None:
         """Order a template for `order`; it speaks on `control` and prints to `log_write`."""
@@ -160,12 +188,24 @@ class Base:
         if self._watch is not None and self.alive:
             signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
 
+    def leave(self) -> None:
+        """Let it go while the gateway goes on; nobody is told."""
+        self._on_death = lambda _: None
+        self.alive = False
+        self.channel.close()
+
     def close(self) -> None:
         """Let it go: it exits when its socket closes."""
         self.alive = False
         self.channel.close()
         if self._watch is not None:
             self._watch.close()
+
+    def _heard(self, view: memoryview, received: list[int]) -> None:
+        if view[0] == frames.JSON:
+            self.unusable = frames.unpack_json(view).get("unusable", "")
+        else:
+            self._on_frame(view, received)
 
     def _eof(self) -> None:
         if self.alive and not self.pid:

@@ -14,7 +14,10 @@ from snapfork.runner.wire.fds import DONTWAIT, NOSIGNAL, PEEK
 
 if TYPE_CHECKING:
     from snapfork.runner.gateway.instances import Instance
+    from snapfork.runner.gateway.pool import Pool
     from snapfork.runner.http.head import Head
+    from snapfork.runner.policy.routing import Quota
+    from snapfork.runner.units import UnitRoute
 
 NEW, IDLE, READING, WAITING, LENT, ENDING, CLOSED = range(7)
 """NEW: nothing received yet. IDLE: between messages. READING: a part is here. WAITING: in a queue."""
@@ -41,7 +44,13 @@ def accept(listener: socket.socket) -> tuple[socket.socket, object]:
 
 
 class Connection:
-    """State of one client connection. `seq` counts requests served on it before the present loan."""
+    """State of one client connection. `seq` counts requests served on it before the present loan.
+
+    Of its present request: pool, place, sticky and epoch say where it goes, and by which state of the routes;
+    quota, in which reserved concurrency it has to be counted, and counted, that it is; judge, the route that
+    asks for a signature which nobody has looked at yet; extra_ns, how much later than usual it may end, for
+    it has waited for a template. direct: its client is the services process.
+    """
 
     __slots__ = (
         "addresses",
@@ -49,24 +58,33 @@ class Connection:
         "base_written",
         "buffer",
         "client",
+        "counted",
+        "direct",
         "ends_by",
+        "epoch",
+        "extra_ns",
         "fd",
         "function",
         "head",
         "instance",
         "is_tcp",
+        "judge",
         "late",
         "lingered",
         "loan_id",
         "out",
         "patience_ns",
+        "place",
+        "pool",
         "queued_ns",
+        "quota",
         "retries",
         "scanned",
         "seq",
         "slot",
         "sock",
         "state",
+        "sticky",
         "t0_ns",
         "watched",
         "writing",
@@ -95,6 +113,15 @@ class Connection:
         self.slot = 0
         self.late = False
         self.function = "-"
+        self.direct = False
+        self.pool: Pool | None = None
+        self.place = b""
+        self.sticky = False
+        self.epoch = 0
+        self.quota: Quota | None = None
+        self.counted = False
+        self.judge: UnitRoute | None = None
+        self.extra_ns = 0
         self.instance: Instance | None = None
         self.base_consumed = 0
         self.base_written = 0

@@ -40,7 +40,9 @@ class Door(Protocol):
     def adopt(self, conn: Connection) -> None:
         """A connection is between requests and the gateway's again."""
 
-    def answer(self, conn: Connection, status: int, message: str, request_id: str = "") -> None:
+    def answer(
+        self, conn: Connection, status: int, message: str, request_id: str = "", code: str = ""
+    ) -> None:
         """Answer with an error of the gateway's own and end the connection."""
 
     def end(self, conn: Connection, clean: bool = False) -> None:
@@ -52,7 +54,10 @@ class Door(Protocol):
 
 @dataclass
 class Core:
-    """Shared by listener, pools and services: the loop, the clock (monotonic ns), counters and registries."""
+    """Shared by listener, pools and services: the loop, the clock (monotonic ns), counters and registries.
+
+    epoch: counts the states of the table of routes.
+    """
 
     loop: asyncio.AbstractEventLoop
     config: ServeConfig
@@ -72,5 +77,10 @@ class Core:
     bases: dict[tuple[Any, ...], Base] = field(default_factory=dict)
     watches: dict[int, Watch] = field(default_factory=dict)
     attach_log: Callable[[int, str, str, int], None] = lambda fd, function, instance, pid: None
+    epoch: int = 0
     stopping: bool = False
     started_ns: int = field(default_factory=time.monotonic_ns)
+
+    def wall(self, moment_ns: int) -> float:
+        """A moment of the clock as seconds since the epoch."""
+        return round(time.time() - (self.clock() - moment_ns) / 1e9, 3)

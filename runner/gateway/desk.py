@@ -1,4 +1,4 @@
-"""The gateway's end of the line to the services process: questions in, answers out, never waiting."""
+"""The gateway's end of the line to the services process: questions in, answers and events out, at once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from collections.abc import Callable
 from typing import Any
 
 _LENGTH = struct.Struct(">I")
-MAX_REQUEST = 1 << 20
+MAX_MESSAGE = 64 << 20
+READ = 1 << 18
 
 Handler = Callable[[dict[str, Any]], Any]
+
+
+class Refused(Exception):
+    """An operation that failed, with what is to be said of it beside the sentence."""
+
+    def __init__(self, sentence: str, **details: Any) -> None:
+        super().__init__(sentence)
+        self.details = details
 
 
 class Desk:
     """Answers requests {"id", "op", ...} framed by a 4-byte length; `handlers` by operation.
 
-    A handler raises LookupError or ValueError with one sentence to refuse. `on_ready` gets the first message
-    of the services process: where its control API listens.
+    A handler returns the result, or a future of it; it raises Refused, LookupError or ValueError with one
+    sentence to refuse. `notices` are operations without an answer. `on_ready` gets the first message of the
+    services process: where its control API listens. `on_close` is called once when the line is closed.
     """
 
     def __init__(
@@ -28,20 +38,30 @@ class Desk:
         sock: socket.socket,
         handlers: dict[str, Handler],
         on_ready: Callable[[dict[str, Any]], None],
+        notices: dict[str, Handler] | None = None,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._handlers = handlers
+        self._notices = notices or {}
         self._on_ready = on_ready
+        self._on_close = on_close
         self._in = bytearray()
         self._out = bytearray()
         self._open = True
         sock.setblocking(False)
         loop.add_reader(sock.fileno(), self._readable)
 
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Send a message that nobody asked for; False when there is nobody."""
+        if self._open:
+            self._send(message)
+        return self._open
+
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(65536)
+            data = self._sock.recv(READ)
         except BlockingIOError:
             return
         except OSError:
@@ -50,14 +70,14 @@ class Desk:
             self.close()
             return
         self._in += data
-        while len(self._in) >= _LENGTH.size:
+        while self._open and len(self._in) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._in)
-            if size > MAX_REQUEST:
+            if size > MAX_MESSAGE:
                 self.close()
                 return
             if len(self._in) < _LENGTH.size + size:
                 return
-            message = json.loads(bytes(self._in[_LENGTH.size : _LENGTH.size + size]))
+            message = json.loads(self._in[_LENGTH.size : _LENGTH.size + size])
             del self._in[: _LENGTH.size + size]
             self._handle(message)
 
@@ -65,15 +85,38 @@ class Desk:
         if "ready" in message:
             self._on_ready(message["ready"])
             return
-        reply: dict[str, Any] = {"id": message.get("id"), "ok": True}
-        handler = self._handlers.get(str(message.get("op")))
+        operation = str(message.get("op"))
+        if operation in self._notices:
+            self._notices[operation](message)
+            return
+        number = message.get("id")
         try:
-            if handler is None:
+            if operation not in self._handlers:
                 raise LookupError(f"unknown operation {message.get('op')!r}")
-            reply["result"] = handler(message)
-        except (LookupError, ValueError) as error:
-            reply = {"id": message.get("id"), "ok": False, "error": str(error)}
-        data = json.dumps(reply).encode()
+            result = self._handlers[operation](message)
+        except (LookupError, ValueError, Refused) as error:
+            self._refuse(number, error)
+            return
+        if isinstance(result, asyncio.Future):
+            result.add_done_callback(lambda done: self._answer_later(number, done))
+        else:
+            self.tell({"id": number, "ok": True, "result": result})
+
+    def _answer_later(self, number: Any, done: asyncio.Future[Any]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self.tell({"id": number, "ok": True, "result": done.result()})
+        else:
+            self._refuse(number, error)
+
+    def _refuse(self, number: Any, error: BaseException) -> None:
+        details = error.details if isinstance(error, Refused) else {}
+        self.tell({"id": number, "ok": False, "error": str(error), **details})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode()
         self._out += _LENGTH.pack(len(data)) + data
         self._flush()
 
@@ -96,3 +139,4 @@ class Desk:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
+            self._on_close()

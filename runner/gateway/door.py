@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import socket
 from http import HTTPStatus
 
 from snapfork.runner.gateway import connection as states
-from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection, accept
+from snapfork.runner.gateway import traffic
+from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection
 from snapfork.runner.gateway.core import Core
+from snapfork.runner.gateway.judges import Judges
+from snapfork.runner.gateway.listening import Listeners
 from snapfork.runner.gateway.losses import MAX_RETRIES
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.http.answers import error_response, request_id_for
-from snapfork.runner.http.head import BadHead, find_end, parse_head
+from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.http.routes import Routes
 from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.units import ERROR_HEADER
 from snapfork.runner.wire import frames
 from snapfork.runner.wire.frames import KEEP
 
@@ -26,11 +28,10 @@ SMALL_BODY = 65536
 LINGER_S = 2.0
 LINGER_BYTES = 10 * 1024 * 1024
 LINGER_TOTAL_S = 10.0
-PAUSE_S = 0.1
-_NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _CODES = {
     400: "bad_request",
     404: "no_such_route",
+    405: "method_not_allowed",
     408: "request_timeout",
     413: "body_too_large",
     429: "too_many_requests",
@@ -47,37 +48,33 @@ _CODES = {
 class FrontDoor:
     """All client connections of the gateway. Socket calls never wait, and no error leaves its connection."""
 
-    def __init__(self, core: Core, routes: Routes, pools: dict[str, Pool]) -> None:
+    def __init__(self, core: Core, routes: Routes, pools: dict[str, Pool], routing: traffic.Traffic) -> None:
         self.core = core
         self.routes = routes
         self.pools = pools
+        self.traffic = routing
+        self.judges = Judges(core, self._judged)
+        self.listeners = Listeners(core, self._admit)
         self._access: dict[str, AccessLog] = {}
         self.connections: set[Connection] = set()
-        self._listening: list[socket.socket] = []
-        self._servers: dict[socket.socket, tuple[str, int | None] | None] = {}
         self._deadlines: dict[int, dict[Connection, float]] = {
             states.IDLE: {},
             states.READING: {},
             states.ENDING: {},
         }
-        self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.head_size = 65536
         self.head_timeout = 10.0
         self.errors: dict[int, int] = {}
 
     # -- listening -----------------------------------------------------------------------------------
 
-    def listen(self, listeners: list[socket.socket]) -> None:
-        """Start to accept; the widest head limits of all functions hold until a head names its function."""
+    def listen(self, listeners: list[socket.socket], *, direct: bool = False) -> None:
+        """Start to accept; the widest head limits of all functions hold until a head names its function.
+
+        direct: of the services process alone.
+        """
         self.refresh_limits()
-        for one in listeners:
-            one.setblocking(False)
-            if one.family != socket.AF_UNIX:
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
-            one.listen(4096)
-            self._servers[one] = _fixed_address(one)
-            self._listening.append(one)
-            self.core.loop.add_reader(one.fileno(), self._accept, one)
+        self.listeners.listen(listeners, direct=direct)
 
     def refresh_limits(self) -> None:
         """Take the limits anew after a function's settings have changed."""
@@ -88,66 +85,20 @@ class FrontDoor:
 
     def stop_listening(self) -> None:
         """Refuse new connections; idle ones are ended unless a request has just arrived on them."""
-        for one in self._listening:
-            self.core.loop.remove_reader(one.fileno())
-            one.close()
-        self._listening.clear()
+        self.listeners.stop()
         for conn in list(self.connections):
             if conn.state in (states.IDLE, states.NEW):
                 self._readable(conn)
                 if conn.state in (states.IDLE, states.NEW):
                     self.end(conn, clean=True)
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, address = accept(listener)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno in _NO_DESCRIPTORS:
-                self._turn_away(listener)
-            return  # or the client gave up between SYN and accept
-        self._admit(listener, sock, address)
-
-    def _admit(self, listener: socket.socket, sock: socket.socket, address: object) -> None:
-        server = self._servers[listener]
-        client: tuple[str, int] | None = None
-        if type(address) is tuple:  # not over a Unix socket
-            client = (address[0], address[1])
-            if server is None:
-                try:
-                    server = sock.getsockname()[:2]
-                except OSError:
-                    sock.close()  # reset before we looked
-                    return
-        conn = Connection(sock, client, frames.pack_addresses(client, server or ("", None)))
+    def _admit(self, conn: Connection) -> None:
         self.connections.add(conn)
         self._set_deadline(conn, states.NEW)
         # Most requests have come with their connection, which is then never watched.
         self._readable(conn)
         if conn.state == states.NEW:
             self._expect(conn, states.NEW)
-
-    def _turn_away(self, listener: socket.socket) -> None:
-        # Out of descriptors: spend the reserve on telling one client, then let the listener rest, because
-        # a level-triggered listener would spin.
-        os.close(self._reserve)
-        try:
-            sock, _ = listener.accept()
-            sock.close()
-        except OSError:
-            pass  # nobody was waiting after all
-        try:
-            self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._reserve = os.dup(2)
-        self.core.console.warn("out of file descriptors: new connections wait (raise `ulimit -n`).")
-        self.core.loop.remove_reader(listener.fileno())
-        self.core.loop.call_later(PAUSE_S, self._resume, listener)
-
-    def _resume(self, listener: socket.socket) -> None:
-        if listener in self._listening:
-            self.core.loop.add_reader(listener.fileno(), self._accept, listener)
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -211,12 +162,11 @@ class FrontDoor:
         head = conn.head
         if head is None:
             return
-        route = self.routes.match(head.host, head.path)
-        if route is None:
-            self.answer(conn, 404, f"no function is mounted at {head.path!r} on this host")
-            return
-        conn.function = route.function
-        pool = self.pools[route.function]
+        pool = conn.pool
+        if pool is None or conn.epoch != self.core.epoch:
+            pool = self._choose(conn, head)
+            if pool is None:
+                return
         settings = pool.settings
         length = head.content_length or 0
         if head.size > settings["head_size"]:
@@ -227,7 +177,7 @@ class FrontDoor:
             return
         if (
             0 < length <= SMALL_BODY
-            and pool.limits.concurrency == 1
+            and (pool.limits.concurrency == 1 or conn.judge is not None)
             and not head.expect
             and len(conn.buffer) < head.size + length
             and not conn.late
@@ -239,7 +189,50 @@ class FrontDoor:
         self._set_deadline(conn, states.WAITING)
         conn.t0_ns = self.core.clock()
         conn.late = False
-        pool.submit(conn)
+        if conn.judge is not None:
+            self.judges.ask(conn, head)
+        elif conn.quota is None:
+            pool.submit(conn)
+        else:
+            self._enter(conn, pool)
+
+    def _choose(self, conn: Connection, head: Head) -> Pool | None:
+        """The pool of the request's function; None where it was answered here."""
+        if not (conn.direct or self.traffic.active):
+            route = self.routes.match(head.host, head.path)
+            if route is not None:
+                conn.function = route.function
+                pool = conn.pool = self.pools[route.function]
+                conn.sticky = pool.sticky
+                return pool
+        refusal = self.traffic.choose(conn, head)
+        if refusal is None:
+            return conn.pool
+        self._refuse(conn, refusal)
+        return None
+
+    def _enter(self, conn: Connection, pool: Pool) -> None:
+        """Serve a request that counts against its function's reserved concurrency."""
+        refusal = traffic.enter(conn)
+        if refusal is None:
+            pool.submit(conn)
+        else:
+            self._refuse(conn, refusal)
+
+    def _judged(self, conn: Connection, refusal: traffic.Refusal | None) -> None:
+        """The signature of the request that waits on `conn` is good, or why it is refused."""
+        if conn.state != states.WAITING:
+            return
+        if refusal is not None:
+            self._refuse(conn, refusal)
+        elif conn.pool is None or conn.epoch != self.core.epoch:
+            self._advance(conn)  # the routes are others now
+        else:
+            conn.judge = None
+            self._enter(conn, conn.pool)
+
+    def _refuse(self, conn: Connection, why: traffic.Refusal) -> None:
+        self.answer(conn, why.status, why.message, code=why.code, extra=why.extra)
 
     def _take_head(self, conn: Connection) -> bool:
         buffer = conn.buffer
@@ -271,6 +264,7 @@ class FrontDoor:
 
     def given_back(self, conn: Connection, how: int, clean: bool, leftover: bytes) -> None:
         """A connection came back: read on, decide again, or end it."""
+        traffic.leave(conn)
         if how == frames.END:
             self.end(conn, clean)
             return
@@ -285,12 +279,15 @@ class FrontDoor:
 
     def adopt(self, conn: Connection) -> None:
         """Its instance died between two requests."""
+        traffic.leave(conn)
         self._read_on(conn, b"")
 
     def _read_on(self, conn: Connection, leftover: bytes) -> None:
         conn.head = None
         conn.t0_ns = 0
+        conn.extra_ns = 0
         conn.function = "-"
+        conn.pool = None
         conn.scanned = 0
         conn.buffer = leftover
         if self.core.stopping and not leftover:
@@ -304,15 +301,28 @@ class FrontDoor:
 
     # -- answering and ending --------------------------------------------------------------------------
 
-    def answer(self, conn: Connection, status: int, message: str, request_id: str = "") -> None:
+    def answer(
+        self,
+        conn: Connection,
+        status: int,
+        message: str,
+        request_id: str = "",
+        code: str = "",
+        extra: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
         """Answer with JSON, then end the connection so that the client can read the answer."""
+        traffic.leave(conn)
         if not request_id:
             request_id = request_id_for(self.core.boot_id, next(self.core.loan_ids), 0)
         head = conn.head
-        extra = ((b"retry-after", b"1"),) if status in (429, 503) else ()
+        code = code or _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+        if status in (429, 503):
+            extra += ((b"retry-after", b"1"),)
+        if conn.direct:
+            extra += ((ERROR_HEADER, code.encode()),)
         conn.out = error_response(
             status,
-            _CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_")),
+            code,
             message,
             request_id,
             head=head is not None and head.method == "HEAD",
@@ -324,6 +334,10 @@ class FrontDoor:
         self._access_log(conn.function).line(conn.client, head, status, body, took, request_id)
         self._begin_end(conn)
 
+    def forget(self, function: str) -> None:
+        """It is not served any more."""
+        self._access.pop(function, None)
+
     def _access_log(self, function: str) -> AccessLog:
         log = self._access.get(function)
         if log is None:
@@ -334,6 +348,7 @@ class FrontDoor:
 
     def end(self, conn: Connection, clean: bool = False) -> None:
         """End a connection; `clean` says that nothing of the client's is on its way."""
+        traffic.leave(conn)
         if clean and not conn.unread():
             self._shut(conn)
             self.close(conn)
@@ -388,6 +403,7 @@ class FrontDoor:
         """Forget a connection at once."""
         if conn.state == states.CLOSED:
             return
+        traffic.leave(conn)
         self._unwatch(conn)
         if conn.writing:
             conn.writing = False
@@ -421,6 +437,8 @@ class FrontDoor:
     def _too_slow(self, conn: Connection) -> None:
         if conn.head is None:
             self.answer(conn, 408, f"no complete head arrived within {self.head_timeout:g} s")
+        elif conn.judge is not None:
+            self.answer(conn, 408, f"no complete body arrived within {self.head_timeout:g} s")
         else:
             conn.late = True  # its body is slow: from here on its instance waits for it
             self._advance(conn)
@@ -429,14 +447,4 @@ class FrontDoor:
         """Drop every connection."""
         for conn in list(self.connections):
             self.close(conn)
-        os.close(self._reserve)
-
-
-def _fixed_address(listener: socket.socket) -> tuple[str, int | None] | None:
-    """The server address of every connection of this listener, or None where each has its own."""
-    name = listener.getsockname()
-    if listener.family == socket.AF_UNIX:
-        return (name if isinstance(name, str) else "", None)
-    if name[0] in ("0.0.0.0", "::"):
-        return None
-    return (name[0], name[1])
+        self.listeners.close()

@@ -11,8 +11,11 @@ from snapfork.runner.gateway.bases import Base
 from snapfork.runner.gateway.core import Core, Door
 from snapfork.runner.gateway.instances import Instance
 from snapfork.runner.gateway.keeping import Keeping, Kept
+from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.gateway.pool import Pool
+from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.gateway.templates import Template
+from snapfork.runner.gateway.unit_order import unit_order
 from snapfork.runner.kept.store import config_home
 from snapfork.runner.policy.elastic import backoff_s, effective_maximum
 from snapfork.runner.processes.target import is_snapshot
@@ -28,14 +31,22 @@ STABLE_NS = 60 * 10**9
 
 
 class Listener(Protocol):
-    """Who is told how a function fares."""
+    """Who is told how a function fares: a template is ready; the first requests of new code may come; the
+    template that was being built does not come up."""
 
+    def function_built(self, function: Function, template: Template) -> None: ...
     def function_up(self, function: Function) -> None: ...
-    def function_failed(self, function: Function, sentence: str) -> None: ...
+    def function_failed(
+        self, function: Function, template: Template, sentence: str, traceback: str | None
+    ) -> None: ...
 
 
 class Function:
-    """Template side of one function; `pool` is the instance side."""
+    """Template side of one function; `pool` is the instance side.
+
+    config: what its present template was made from (or its first is to be). trial_after: seconds from a ready
+    template to its trial start, which may take a core. last_error: of the latest build or start.
+    """
 
     def __init__(
         self,
@@ -44,17 +55,21 @@ class Function:
         config: FunctionConfig,
         routes: list[dict[str, Any]],
         listener: Listener,
-        get_base: Callable[[FunctionConfig, dict[str, str], list[str] | None], Base],
+        bases: Bases,
         on_frame: Callable[[memoryview, list[int]], None],
     ) -> None:
         self.core = core
         self.config = config
         self.name = config.name
-        self.pool = Pool(core, door, config.name, sticky=len(routes) == 1 and not routes[0]["prefix"])
+        self.user = (
+            core.config.user if config.unit is not None and config.unit.environment is not None else None
+        )
+        sticky = len(routes) == 1 and not routes[0]["prefix"]
+        self.pool = Pool(core, door, config.name, sticky=sticky, user=self.user)
         self.pool.on_report = self._instance_report
         self.pool.on_trial_over = self.trial_over
         self._listener = listener
-        self._get_base = get_base
+        self._bases = bases
         self._on_frame = on_frame
         self._routes = routes
         self.template: Template | None = None
@@ -75,16 +90,26 @@ class Function:
         self._keeping: Keeping | None = None
         self._asked_ns = 0
         self.ready_ms = 0.0
+        self.trial_after = 0.0
+        self.resting = False
+        self._shadowed: FunctionConfig | None = None
 
     # -- building ------------------------------------------------------------------------------------
 
     def build(
-        self, generation: int | None = None, found: dict[str, Any] | None = None, mistrusted: str = ""
+        self,
+        generation: int | None = None,
+        found: dict[str, Any] | None = None,
+        mistrusted: str = "",
+        config: FunctionConfig | None = None,
     ) -> None:
         """Start a template: of new code, or (`generation` given) once more of the same.
 
-        It is restored from the snapshot `found`, or looks for one itself, `mistrusted` excepted.
+        It is restored from the snapshot `found`, or looks for one itself, `mistrusted` excepted. `config`, if
+        given, is the function's once it is up.
         """
+        config = config or self.config
+        self.resting = False
         if self.building is not None:
             overtaken, self.building = self.building, None
             overtaken.kill()
@@ -98,15 +123,15 @@ class Function:
             generation = next(core.numbers)
             self._skip = []
             self._crashes = 0  # new code is not to blame for the old
-        self.base = self._get_base(self.config, self._variables(), found["modules"] if found else None)
+        self.base = self._base_for(config, found)
         number = next(core.numbers)
-        template = Template(core.loop, number, generation, self, self._on_frame)
+        template = Template(core.loop, number, generation, config, self, self._on_frame)
         core.templates[number] = template
         self.building = template
-        self._order = self._make_order(generation) | {"forget": mistrusted}
+        self._order = self._make_order(config, generation) | {"forget": mistrusted}
         if found:
             self._order |= {"restore": found["path"], "keep": False}
-        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        log_read, log_write = output_pipe(self.user)
         self.base.load(number, self._order, template.theirs.fileno(), log_write)
         os.close(log_write)
         template.theirs.close()
@@ -114,7 +139,7 @@ class Function:
         version = self.version + (generation != self.pool.generation)
         if found is None:
             by_hand = "" if core.config.keeps_snapshots else ", from code (--no-snapshot)"
-            core.console.building(self.name, version, self.config.interpreter, by_hand)
+            core.console.building(self.name, version, config.interpreter, by_hand)
         core.loop.call_later(SLOW_IMPORT_S, self._check_import, template)
 
     def _check_import(self, template: Template) -> None:
@@ -125,9 +150,21 @@ class Function:
                 "for a call at module level that blocks, such as app.run() or uvicorn.run()."
             )
 
-    def _make_order(self, generation: int) -> dict[str, Any]:
-        config, serve = self.config, self.core.config
-        return {
+    def _base_for(self, config: FunctionConfig, found: dict[str, Any] | None) -> Base:
+        if self._has_frameworks(config):
+            return self._bases.with_frameworks(config)
+        if found:
+            return self._bases.stocked(config, found["modules"])
+        return self._bases.plain(config)
+
+    def _has_frameworks(self, config: FunctionConfig) -> bool:
+        """Whether its template begins with the runner's own packages imported."""
+        deployed = config.unit is not None and config.unit.environment is not None
+        return deployed and self._bases.is_own(config) and config is not self._shadowed
+
+    def _make_order(self, config: FunctionConfig, generation: int) -> dict[str, Any]:
+        serve = self.core.config
+        order = {
             "function": config.name,
             "target": config.target,
             "app_dir": config.app_dir,
@@ -145,9 +182,9 @@ class Function:
             "data_dir": serve.data_dir,
             "config_home": config_home(),
         }
-
-    def _variables(self) -> dict[str, str]:
-        return self.config.overrides.get("env") or {}
+        if config.unit is not None:
+            order |= unit_order(config.unit, self.user, stocked=self._has_frameworks(config))
+        return order
 
     def template_stage(self, template: Template, stage: dict[str, Any]) -> None:
         if template is not self.building:
@@ -163,6 +200,7 @@ class Function:
             return
         self.building = None
         old, self.template = self.template, template
+        self.config = template.config
         self.last_error = None
         self._ready_ns = self.core.clock()
         self.ready_ms = (self._ready_ns - self._asked_ns) / 1e6
@@ -188,7 +226,12 @@ class Function:
             self.pool.switch(template.generation, template, FORK)
         if old is not None and old.alive and old is not template:
             old.retire()
-        self._start_trial(is_new)
+        self._announce = is_new or self._announce
+        self._listener.function_built(self, template)
+        if self.trial_after:
+            self.core.loop.call_later(self.trial_after, self._start_trial, template)
+        else:
+            self._start_trial(template)
 
     def _asked_maximum(self, report: dict[str, Any]) -> int:
         asked = report["settings"]["max_instances"]
@@ -204,14 +247,14 @@ class Function:
             self.core.console.warn(
                 f"{self.name}: {sentence.rstrip('.')}; initialising from code, and the snapshot is forgotten."
             )
-            self.build(template.generation, mistrusted=self.found["path"])
+            self.build(template.generation, mistrusted=self.found["path"], config=template.config)
             return
         self.last_error = sentence
         self.core.console.failed(self.name, sentence, traceback)
-        if self.pool.generation == template.generation and self.is_up:
+        if self.pool.generation == template.generation and self.is_up and self.config.unit is None:
             self._rebuild_later(template.generation)
         else:
-            self._listener.function_failed(self, sentence)
+            self._listener.function_failed(self, template, sentence, traceback)
 
     def template_dirtied(self, template: Template, skip_warmup: list[int]) -> None:
         if template is self.building:
@@ -220,7 +263,15 @@ class Function:
             self.core.console.info(
                 f"{self.name}: a warm-up request left what cannot be forked; building again without it."
             )
-            self.build(template.generation, self.found)
+            self.build(template.generation, self.found, config=template.config)
+
+    def template_shadowed(self, template: Template, names: list[str]) -> None:
+        """Its package brings what the base has imported: it gets a base without."""
+        if template is self.building:
+            self.building = None
+            self._shadowed = template.config
+            self.core.console.info(f"{self.name}: its own {', '.join(names)} is used, not the runner's.")
+            self.build(template.generation, config=template.config)
 
     def template_found(self, template: Template, found: dict[str, Any]) -> None:
         if template is not self.building:
@@ -231,7 +282,7 @@ class Function:
             console.info(f"{self.name}: {self.config.target} checked whole in {ms_text(found['check_ms'])}.")
         if "unstored" in found:
             console.warn(f"{self.name}: {found['unstored']}; {self.config.target} is used where it is.")
-        self.build(template.generation, found)
+        self.build(template.generation, found, config=template.config)
 
     def template_died(self, template: Template) -> None:
         if template is not self.template or self.core.stopping:
@@ -252,7 +303,8 @@ class Function:
             if self.pool.mode == SPAWN and self.is_up:
                 self._rebuild_later(self.pool.generation)
             elif self.building is not None:
-                self.template_failed(self.building, "the app's interpreter ended while it was starting", None)
+                why = base.unusable or "the app's interpreter ended while it was starting"
+                self.template_failed(self.building, why, None)
 
     def _rebuild_later(self, generation: int) -> None:
         if self.core.clock() - self._ready_ns > STABLE_NS:
@@ -261,16 +313,36 @@ class Function:
         delay = backoff_s(self._crashes) if self._crashes > 1 else 0.0
 
         def again() -> None:
-            if not self.core.stopping and self.building is None and self.pool.generation == generation:
+            if self.core.stopping or self.resting:
+                return
+            if self.building is None and self.pool.generation == generation:
                 self.build(generation)
 
         self.core.loop.call_later(delay, again)
 
+    def rest(self) -> None:
+        """Let go of template and instances; what runs is finished. The next `build` brings them back."""
+        self.resting = True
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+        if self.building is not None:
+            overtaken, self.building = self.building, None
+            overtaken.kill()
+        self.pool.rest()
+        if self.template is not None:
+            template, self.template = self.template, None
+            if template.alive:
+                template.retire()
+        if self.base is not None and self.pool.mode == SPAWN:
+            self.base.forget_spawn(self.pool.generation)
+
     # -- the trial start -------------------------------------------------------------------------------
 
-    def _start_trial(self, is_new: bool) -> None:
+    def _start_trial(self, template: Template) -> None:
         """Spares of a new template begin where its trial instance has been; new code also waits for it."""
-        self._announce = is_new or self._announce
+        if template is not self.template or self.pool.starter is None or self.core.stopping:
+            return
         one = self.pool.start(self.pool.mode, trial=True)
         self._trial_number = one.number
         self.trial = {}
@@ -328,8 +400,9 @@ class Function:
             self.name,
             template,
             self._order,
-            lambda: self._get_base(self.config, self._variables(), None),
+            lambda: self._base_for(template.config, None),
             self._kept,
+            self.user,
         )
         self._keeping.begin()
 

@@ -20,6 +20,7 @@ from snapfork.runner.wire.page import (
     W_GENERATION,
     W_LEAVE,
     W_LOANS,
+    W_RECALL,
     W_SLOTS,
     W_STOPPING,
 )
@@ -121,10 +122,19 @@ class Instance:
         self.loans[loan_id] = conn
         self.lent_requests += 1
         self.fresh = False
-        buffer = bytes(conn.buffer)
-        return frames.pack_loan(
-            frames.LoanFrame(kind, sticky, conn.slot, conn.seq, loan_id, conn.t0_ns, conn.addresses, buffer)
+        frame = frames.LoanFrame(
+            kind,
+            sticky,
+            conn.slot,
+            conn.seq,
+            loan_id,
+            conn.t0_ns + conn.extra_ns,
+            conn.addresses,
+            bytes(conn.buffer),
+            conn.direct,
+            conn.place,
         )
+        return frames.pack_loan(frame)
 
     def kind_for(self, arrived_ns: int) -> int:
         """The start kind of a request that has come at `arrived_ns` and is to be lent to this instance."""
@@ -154,6 +164,12 @@ class Instance:
         """Ask for idle connections back while requests wait."""
         self.words[W_DEMAND] = 1 if on else 0
         if on and len(self.loans) > self.running:
+            self.recall()
+
+    def recall_before(self, loan_id: int) -> None:
+        """Have loans with smaller ids returned before a further request is read from them."""
+        self.words[W_RECALL] = loan_id
+        if self.loans:
             self.recall()
 
     def stopping(self) -> None:

@@ -14,6 +14,7 @@ from snapfork.runner.gateway.bases import Base
 from snapfork.runner.gateway.channel import Channel
 from snapfork.runner.gateway.children import Watch
 from snapfork.runner.gateway.core import Core
+from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.gateway.templates import Template
 from snapfork.runner.wire import fds, frames
 
@@ -43,14 +44,16 @@ class Keeping:
         order: dict[str, Any],
         get_base: Callable[[], Base],
         on_end: Callable[[Kept], None],
+        user: tuple[int, int, str] | None,
     ) -> None:
+        self._user = user
         self._core = core
         self._name = name
         self._template = template
         self._order = order
         self._get_base = get_base
         self._on_end = on_end
-        drafts = os.path.join(core.config.data_dir, "snapshots", "drafts")
+        drafts = os.path.join(order["data_dir"], "snapshots", "drafts")
         self._draft = os.path.join(drafts, f"{os.getpid()}-{next(_drafts)}.snap")
         self._about: dict[str, Any] = {}
         self._channel: Channel | None = None
@@ -90,7 +93,7 @@ class Keeping:
         self._core.loop.call_later(DEADLINE_S, self._fail, number, LATE)
 
     def _verify(self, number: int, sock: int) -> None:
-        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        log_read, log_write = output_pipe(self._user)
         order = self._order | {"restore": self._draft, "verify": self._draft, "keep": False}
         self._get_base().load(number, order, sock, log_write)
         os.close(log_write)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.wire import fds, page
 
 AHEAD = 2
@@ -19,7 +20,7 @@ class Kit:
 
     __slots__ = ("control", "log_read", "theirs", "words")
 
-    def __init__(self, nslots: int) -> None:
+    def __init__(self, nslots: int, user: tuple[int, int, str] | None = None) -> None:
         """Raises OSError when descriptors are out."""
         with ExitStack() as undo:
             self.control, child = fds.pair()
@@ -27,7 +28,7 @@ class Kit:
             undo.callback(child.close)
             page_fd = page.make_page(nslots)
             undo.callback(os.close, page_fd)
-            self.log_read, log_write = os.pipe2(os.O_CLOEXEC)
+            self.log_read, log_write = output_pipe(user)
             undo.callback(fds.close_all, [self.log_read, log_write])
             self.words = page.map_words(page_fd, nslots)
             undo.pop_all()
@@ -49,7 +50,13 @@ class Kit:
 class Kits:
     """A few kits in store for one function. `warn` is called when descriptors begin to be too few for one."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, warn: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        warn: Callable[[], None],
+        user: tuple[int, int, str] | None = None,
+    ) -> None:
+        self._user = user
         self._loop = loop
         self._warn = warn
         self._short = False
@@ -60,7 +67,7 @@ class Kits:
         """A kit for an instance with `nslots` connection slots; the store is filled up a moment later."""
         self._want(nslots)
         self._loop.call_later(REFILL_S, self._refill)
-        return self._store.popleft() if self._store else Kit(nslots)
+        return self._store.popleft() if self._store else Kit(nslots, self._user)
 
     def ready(self, nslots: int) -> bool:
         """Whether `take` will succeed: there are, or were just now, descriptors for a kit."""
@@ -74,7 +81,7 @@ class Kits:
 
     def _make(self) -> bool:
         try:
-            self._store.append(Kit(self._nslots))
+            self._store.append(Kit(self._nslots, self._user))
         except OSError:
             if not self._short:
                 self._warn()

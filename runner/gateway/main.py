@@ -18,19 +18,27 @@ from typing import Any
 import uvloop
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
-from snapfork.runner.gateway.bases import Base, exec_time_variables, soft_file_limit
+from snapfork.runner.gateway.bases import Base, soft_file_limit
 from snapfork.runner.gateway.children import Watch, reap_strays
 from snapfork.runner.gateway.core import Child, Core
-from snapfork.runner.gateway.desk import Desk
+from snapfork.runner.gateway.desk import Desk, Handler
 from snapfork.runner.gateway.door import FrontDoor
 from snapfork.runner.gateway.function import Function
 from snapfork.runner.gateway.instances import Instance
-from snapfork.runner.gateway.pipes import Pipes
+from snapfork.runner.gateway.listening import private_listener
+from snapfork.runner.gateway.pipes import Pipes, output_pipe
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.status import status
+from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.gateway.sweep import sweep
+from snapfork.runner.gateway.templates import Template
+from snapfork.runner.gateway.traffic import Traffic
+from snapfork.runner.gateway.units import Units
 from snapfork.runner.http.routes import Route, Routes
-from snapfork.runner.serve_config import FunctionConfig, ServeConfig
+from snapfork.runner.processes import privileges
+from snapfork.runner.processes.access import ACCESS
+from snapfork.runner.runtime_dir import DIRECT, LOGS
+from snapfork.runner.serve_config import ServeConfig
 from snapfork.runner.services import launch
 from snapfork.runner.wire import fds, frames
 
@@ -50,6 +58,7 @@ def run(config: ServeConfig, console: Console) -> int:
     if hard < 65536:
         console.info(f"open files: the limit is {hard}, so at most about {hard - 64} connections.")
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    privileges.hide()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     gateway = Gateway(loop, config, console, soft)
@@ -73,6 +82,7 @@ class Gateway:
         self.console = console
         self.exit_status = 0
         life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
+        os.fchmod(life_read, 0o444)  # who runs as another user opens it, too; nobody but us may write
         self.core = Core(
             loop=loop,
             config=config,
@@ -85,12 +95,16 @@ class Gateway:
         )
         routes = [Route(host, prefix, one.name) for one in config.functions for host, prefix in one.prefixes]
         self.pools: dict[str, Pool] = {}
-        self.door = FrontDoor(self.core, Routes(routes), self.pools)
+        traffic = Traffic(self.core, self.pools, routes)
+        self.door = FrontDoor(self.core, Routes(routes), self.pools, traffic)
+        self.door.judges.tell = self._tell
+        bases = Bases(self.core, self._child_frame, self._base_died, self._access_for_deployed)
         plain = [{"host": one.host, "prefix": one.prefix, "function": one.function} for one in routes]
         self.functions = [
-            Function(self.core, self.door, one, plain, self, self._base_for, self._child_frame)
+            Function(self.core, self.door, one, plain, self, bases, self._child_frame)
             for one in config.functions
         ]
+        self.units = Units(self.core, self.door, self.pools, bases, self._child_frame, self._tell)
         for one in self.functions:
             self.pools[one.name] = one.pool
         self.control: dict[str, Any] = {}
@@ -102,11 +116,14 @@ class Gateway:
         self._closing = False
         self._stop_deadline = 0.0
         self._watch_fd = -1
+        self._access_write = -1
 
     # -- start ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the helpers and every function's template."""
+        if self.config.deployed:
+            os.makedirs(self.config.data_dir, mode=0o700, exist_ok=True)
         self._start_logs()
         self._start_services()
         if self.config.reload:
@@ -117,6 +134,13 @@ class Gateway:
         self.loop.call_later(TICK_S, self._tick)
         for one in self.functions:
             one.build()
+        if self.config.deployed:
+            path = os.path.join(self.config.runtime_dir, DIRECT)
+            self.door.listen([private_listener(path)], direct=True)
+            if not self.functions:
+                self.units.stock()
+        if not self.functions:
+            self._open()
 
     def _start_logs(self) -> None:
         ours, theirs = fds.pair()
@@ -125,10 +149,17 @@ class Gateway:
             self.core.life_fd,
             as_json=self.console.json,
             out_fd=self.core.access_fd,
+            telemetry=self._telemetry(),
         )
         theirs.close()
         self._pipes.use(ours)
         self._keep(process, "log process", self._start_logs)
+
+    def _telemetry(self) -> dict[str, str] | None:
+        if not self.config.deployed:
+            return None
+        store = os.path.join(self.config.data_dir, "telemetry.sqlite3")
+        return {"store": store, "socket": os.path.join(self.config.runtime_dir, LOGS)}
 
     def _keep(self, process: subprocess.Popen[bytes], what: str, again: Callable[[], None]) -> None:
         """Watch a helper process; start it again when it dies."""
@@ -150,10 +181,19 @@ class Gateway:
         ours, theirs = socket.socketpair()
         process = launch.start(self.config, theirs.fileno(), self.core.life_fd)
         theirs.close()
-        handlers = {"status": self._status, "reload": self._reload_asked, "stop": self._stop_asked}
+        self.door.listeners.services_pid = process.pid
+        handlers: dict[str, Handler] = {
+            "status": self._status,
+            "reload": self._reload_asked,
+            "stop": self._stop_asked,
+        }
+        notices: dict[str, Handler] = {}
+        if self.config.deployed:
+            handlers |= self.units.handlers()
+            notices["authorized"] = self.door.judges.answered
         if self._desk is not None:
             self._desk.close()
-        self._desk = Desk(self.loop, ours, handlers, self._services_ready)
+        self._desk = Desk(self.loop, ours, handlers, self._services_ready, notices, self.door.judges.hung_up)
         self._keep(process, "services process", self._start_services)
 
     def _services_ready(self, where: dict[str, Any]) -> None:
@@ -162,6 +202,18 @@ class Gateway:
         if tcp:
             self.config.control = (tcp[0], tcp[1])  # the same address should it have to start again
             self.console.info(f"control: http://{tcp[0]}:{tcp[1]}/status")
+
+    def _tell(self, message: dict[str, Any]) -> bool:
+        """Send the services process what it has not asked for; False when it is not there."""
+        return self._desk is not None and self._desk.tell(message)
+
+    def _access_for_deployed(self) -> int:
+        """Where processes of deployed functions write access lines: not our own output, but a way to it."""
+        if self._access_write < 0:
+            read, self._access_write = output_pipe(self.config.user)
+            os.set_blocking(self._access_write, False)
+            self.core.attach_log(read, "", ACCESS, 0)
+        return self._access_write
 
     def _start_watch(self) -> None:
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -181,37 +233,6 @@ class Gateway:
         paths = [path for line in data.splitlines() for path in json.loads(line)["changed"]]
         shown = ", ".join(os.path.relpath(path) for path in paths[:3])
         self.reload(f"{shown}{' and more' if len(paths) > 3 else ''} changed")
-
-    def _base_for(self, config: FunctionConfig, variables: dict[str, str], modules: list[str] | None) -> Base:
-        """The base for a function whose environment has `variables`; with `modules`, one that has them."""
-        plain = self._plain_base(config, exec_time_variables(variables))
-        if modules is None:
-            return plain
-        core = self.core
-        key = (config.interpreter.path, tuple(sorted(variables.items())))
-        stocked = core.stocked.get(key)
-        if stocked is None or not stocked.alive:
-            number = next(core.numbers)
-            stocked = core.others[number] = core.stocked[key] = plain.fork_stocked(number)
-        stocked.take(modules)
-        return stocked
-
-    def _plain_base(self, config: FunctionConfig, variables: dict[str, str]) -> Base:
-        key = (config.interpreter.path, tuple(sorted(variables.items())))
-        base = self.core.bases.get(key)
-        if base is None or not base.alive:
-            core = self.core
-            base = self.core.bases[key] = Base.execute(
-                self.loop,
-                config.interpreter,
-                variables,
-                core.life_fd,
-                core.soft_files,
-                core.access_fd,
-                self._child_frame,
-                self._base_died,
-            )
-        return base
 
     # -- what happens --------------------------------------------------------------------------------
 
@@ -248,6 +269,10 @@ class Gateway:
             self.console.warn(f"the base template (pid {base.pid}) died; it is started again when needed.")
         for one in self.functions:
             one.base_died(base)
+        self.units.base_died(base)
+
+    def function_built(self, function: Function, template: Template) -> None:
+        """Its trial start comes first."""
 
     def function_up(self, function: Function) -> None:
         """A function can serve (again): refresh limits, and listen once all can."""
@@ -256,8 +281,10 @@ class Gateway:
             self._announce([function], [])
             self._reload_over()
             return
-        if not all(one.is_up for one in self.functions) or self.core.stopping:
-            return
+        if all(one.is_up for one in self.functions) and not self.core.stopping:
+            self._open()
+
+    def _open(self) -> None:
         self._listening = True
         try:
             self.door.listen(self.config.listeners)
@@ -291,7 +318,9 @@ class Gateway:
             )
         self.console.serving(urls, entries)
 
-    def function_failed(self, function: Function, sentence: str) -> None:
+    def function_failed(
+        self, function: Function, template: Template, sentence: str, traceback: str | None
+    ) -> None:
         """A template did not come up: fatal at the start, survivable later."""
         if function.is_up:
             self.console.info(f"{function.name}: the version before goes on serving.")
@@ -317,7 +346,8 @@ class Gateway:
             one.build()
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        return status(self.core, self.door, self.functions, self.control)
+        functions = [*self.functions, *self.units.functions()]
+        return status(self.core, self.door, functions, self.control)
 
     def _reload_asked(self, message: dict[str, Any]) -> dict[str, Any]:
         name = message.get("function")
@@ -335,8 +365,9 @@ class Gateway:
     def _tick(self) -> None:
         now = self.core.clock()
         self.door.tick()
-        for pool in self.pools.values():
+        for pool in self._live_pools():
             sweep(pool, now)
+        self.units.tick(now)
         self._pipes.tick()
         reap_strays(self._known_pids())
         if self.core.stopping:
@@ -350,6 +381,11 @@ class Gateway:
         known |= {one.pid for one in (*core.bases.values(), *core.stocked.values())}
         return known | {one.pid for one in self._helpers}
 
+    def _live_pools(self) -> list[Pool]:
+        """Of the deployed ones only those in which something may happen: there may be thousands."""
+        deployed = [one for one in self.units.pools() if one.instances or one.queue or one.minimum]
+        return [one.pool for one in self.functions] + deployed
+
     # -- stop ----------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -359,13 +395,14 @@ class Gateway:
             self._finish()
             return
         self.core.stopping = True
-        for pool in self.pools.values():
+        pools = self._live_pools()
+        for pool in pools:
             for one in pool.instances.values():
                 one.stopping()
         systemd.stopping()
-        drain = max([pool.settings.get("drain_timeout", 0.0) for pool in self.pools.values()] or [0.0])
+        drain = max([pool.settings.get("drain_timeout", 0.0) for pool in pools] or [0.0])
         self._stop_deadline = self.loop.time() + drain
-        busy = sum(1 for pool in self.pools.values() if pool.active())
+        busy = sum(1 for pool in pools if pool.active())
         finishing = f"stopping: finishing what runs (at most {drain:g} s; again to stop at once)."
         self.console.stopping(finishing if busy else "stopping.")
         self.door.stop_listening()
@@ -373,11 +410,12 @@ class Gateway:
 
     def _stop_step(self) -> None:
         now = self.loop.time()
-        for pool in self.pools.values():
+        pools = self._live_pools()
+        for pool in pools:
             for one in list(pool.instances.values()):
                 if not pool.queue:
                     pool.dismiss(one, 2 if now > self._stop_deadline else 1)
-        alive = any(pool.instances for pool in self.pools.values())
+        alive = any(pool.instances for pool in pools)
         if not (alive or self.door.connections) or now > self._stop_deadline + CUT_AFTER_S:
             self._finish()
 
@@ -390,7 +428,7 @@ class Gateway:
         """Kill what is left, wait for helpers, leave nothing behind."""
         self.core.stopping = True
         self.door.close_all()
-        for pool in self.pools.values():
+        for pool in [one.pool for one in self.functions] + self.units.pools():
             for one in list(pool.instances.values()):
                 one.kill("stop")
             pool.close()
@@ -398,6 +436,8 @@ class Gateway:
             template.kill()
         for base in [*self.core.stocked.values(), *self.core.bases.values()]:
             base.close()
+        if self._access_write >= 0:
+            os.close(self._access_write)
         if self._desk is not None:
             self._desk.close()
         self._pipes.close()

@@ -15,6 +15,14 @@ import socket
 from snapfork.runner.wire import fds
 
 
+def output_pipe(user: tuple[int, int, str] | None) -> tuple[int, int]:
+    """(read end, write end) of a pipe for what processes of `user` print, who may open it by name."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    if user is not None:
+        os.fchown(write, user[0], user[1])
+    return read, write
+
+
 class Pipes:
     """Until `use` has named a log process, and while that one is dead, pipes are only kept."""
 

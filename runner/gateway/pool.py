@@ -39,9 +39,22 @@ OOM_SCORE = 800
 
 
 class Pool:
-    """Instances, queue and counters of one function. `starter` is None while no template is there."""
+    """Instances, queue and counters of one function. `starter` is None while no template is there.
 
-    def __init__(self, core: Core, door: Door, name: str, sticky: bool) -> None:
+    user: whom its processes run as, None for the runner's own. sticky: whether its connections may stay lent
+    where the table of routes has no say. minimum: provisioned instances, whatever its settings say.
+    allowance_ns: how much longer than usual a request may wait while no template is there; `on_need` is told
+    of such requests.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        door: Door,
+        name: str,
+        sticky: bool = True,
+        user: tuple[int, int, str] | None = None,
+    ) -> None:
         self.core = core
         self.door = door
         self.name = name
@@ -60,12 +73,15 @@ class Pool:
         self._failures = StartFailures()
         self.last_forked_ns = 0
         short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
-        self._kits = Kits(core.loop, lambda: core.console.warn(short))
+        self._kits = Kits(core.loop, lambda: core.console.warn(short), user)
         self._demanding = False
         self._topping_up = False
         self._deaths = Deaths(core.loop, self.tally.deaths, core.instances)
         self.on_report: Callable[[Instance, dict[str, Any]], None] = lambda one, message: None
         self.on_trial_over: Callable[[Instance], None] = lambda one: None
+        self.on_need: Callable[[], None] = lambda: None
+        self.minimum = 0
+        self.allowance_ns = 0
 
     # -- configuration -------------------------------------------------------------------------------
 
@@ -85,6 +101,10 @@ class Pool:
         """From now on instances come from `starter`; those of other generations leave."""
         self.starter = starter
         self.mode = mode
+        now = self.core.clock()
+        for conn in self.queue:
+            conn.extra_ns = now - conn.t0_ns  # the template's time is not the request's
+            conn.queued_ns = now
         if generation != self.generation:
             self.generation = generation
             self._failures.over()
@@ -107,6 +127,8 @@ class Pool:
         self.queue.append(conn)
         self._set_demand(True)
         self._start_for_waiting()
+        if self.starter is None:
+            self.on_need()
 
     def refuse(self, conn: Connection, why: str) -> None:
         """429: try again later."""
@@ -202,7 +224,8 @@ class Pool:
 
     def _loan(self, one: Instance, conn: Connection, kind: int) -> bytes:
         self.tally.starts[START_NAMES[kind]] += 1
-        return one.take(conn, next(self.core.loan_ids), kind, self.sticky)
+        sticky = conn.sticky and conn.epoch == self.core.epoch  # else the table has changed meanwhile
+        return one.take(conn, next(self.core.loan_ids), kind, sticky)
 
     def _lend(self, one: Instance, conn: Connection, kind: int) -> None:
         if one.channel is None:
@@ -256,10 +279,14 @@ class Pool:
         self._topping_up = False
         if self.core.stopping or not self.settings or not self._can_start(asked=False):
             return
-        wanted = Wanted(self.settings["min_instances"], self.settings["spares"], self.limits.maximum)
-        for _ in range(starts_needed(Census(self.total, self.spares), wanted)):
+        for _ in range(starts_needed(Census(self.total, self.spares), self.wanted())):
             if self._can_start(asked=False):
                 self.start(self.mode)
+
+    def wanted(self) -> Wanted:
+        """How many instances are to be kept."""
+        minimum = max(self.settings.get("min_instances", 0), self.minimum)
+        return Wanted(minimum, self.settings.get("spares", 0), max(self.limits.maximum, self.minimum))
 
     # -- what instances say ----------------------------------------------------------------------------
 
@@ -319,6 +346,8 @@ class Pool:
             one.demand(self._demanding)
         conn.instance = None
         conn.seq += back.requests
+        if back.requests:
+            conn.retries = 0  # those of the request that it comes back with begin anew
         if one.words[W_LEAVING] and one.state == READY:
             one.state = LEAVING
             one.leave_ns = self.core.clock()
@@ -407,10 +436,29 @@ class Pool:
             while self.queue and not self.rides:
                 self.fail(self.queue.popleft(), 502, why)
 
-    def fail(self, conn: Connection, status: int, why: str, request_id: str = "") -> None:
+    def fail(self, conn: Connection, status: int, why: str, request_id: str = "", code: str = "") -> None:
         """Answer in the app's place, and count it."""
         self.tally.errors[status] += 1
-        self.door.answer(conn, status, why, request_id)
+        self.door.answer(conn, status, why, request_id, code)
+
+    def fail_all(self, status: int, why: str, code: str) -> None:
+        """Give up on all requests that wait."""
+        while self.queue:
+            self.fail(self.queue.popleft(), status, why, code=code)
+        self._set_demand(False)
+
+    def recall(self) -> None:
+        """Connections that are lent now come back before a further request is read from them."""
+        first = next(self.core.loan_ids)
+        for one in self.instances.values():
+            one.recall_before(first)
+
+    def rest(self) -> None:
+        """Let the instances go, and start none until there is a template again."""
+        self.starter = None
+        for one in list(self.instances.values()):
+            self.dismiss(one)
+        self._kits.discard()
 
     # -- demand ----------------------------------------------------------------------------------------
 

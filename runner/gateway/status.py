@@ -12,7 +12,6 @@ from snapfork.runner.gateway.core import Core
 from snapfork.runner.gateway.door import FrontDoor
 from snapfork.runner.gateway.function import Function
 from snapfork.runner.gateway.instances import LEAVING, STARTING, Instance
-from snapfork.runner.policy.elastic import Wanted
 from snapfork.runner.processes.memory import rss_bytes
 from snapfork.runner.wire.frames import SPAWN, START_NAMES
 
@@ -45,6 +44,7 @@ def _function(core: Core, function: Function) -> dict[str, Any]:
     meters = tally.gone.plus(pool.pages())
     return {
         "name": function.name,
+        "deployed": config.unit is not None,
         "target": config.target,
         "interface": pool.interface,
         "generation": function.version,
@@ -68,15 +68,16 @@ def _function(core: Core, function: Function) -> dict[str, Any]:
         "streams_cut": meters.cut,
         "log_lines_dropped": meters.log_drops,
         "trial": function.trial,
-        "provisioned": Wanted(
-            pool.settings.get("min_instances", 0), pool.settings.get("spares", 0), pool.limits.maximum
-        )._asdict(),
+        "provisioned": pool.wanted()._asdict(),
     }
 
 
 def _template(function: Function) -> dict[str, Any]:
     template = function.template
     state = template.state if template is not None else "building"
+    if function.resting or (function.config.unit is not None and function.building is template is None):
+        return {"pid": None, "state": "retired", "error": function.last_error, "rss_bytes": 0, "stages": [],
+                "ready_ms": round(function.ready_ms, 3), "findings": []}  # fmt: skip
     if function.building is not None:
         state = "building" if template is None else "rebuilding"
     elif function.last_error is not None:

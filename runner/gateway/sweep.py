@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snapfork.runner.gateway.instances import LEAVING, READY, STARTING, Instance
 from snapfork.runner.gateway.pool import Pool
-from snapfork.runner.policy.elastic import Wanted, idle_leavers, surplus_spares
+from snapfork.runner.policy.elastic import idle_leavers, surplus_spares
 from snapfork.runner.processes.memory import rss_bytes
 from snapfork.runner.wire.page import RUNNING, W_HEARTBEAT, W_WAITING
 
@@ -60,16 +60,25 @@ def _refuse_late(pool: Pool, now: int, timeout: int) -> None:
 
     The latter leaves those alone for which instances are starting.
     """
+    if pool.starter is None and pool.allowance_ns:
+        _refuse_unstarted(pool, now, timeout + pool.allowance_ns)
+        return
     limit = int(pool.settings["queue_timeout"] * 1e9)
     starting = sum(1 for one in pool.instances.values() if one.state == STARTING)
     served_soon = starting * pool.limits.concurrency
     for place, conn in enumerate(list(pool.queue)):
-        if now - conn.t0_ns > timeout:
+        if now - conn.t0_ns - conn.extra_ns > timeout:
             pool.queue.remove(conn)
             pool.fail(conn, 504, f"function {pool.name!r} did not answer within {timeout / 1e9:g} s")
         elif place >= served_soon and now - conn.queued_ns > limit:
             pool.queue.remove(conn)
             pool.refuse(conn, f"no instance of function {pool.name!r} was free for {limit / 1e9:g} s")
+
+
+def _refuse_unstarted(pool: Pool, now: int, limit: int) -> None:
+    while pool.queue and now - pool.queue[0].t0_ns > limit:
+        why = f"function {pool.name!r} had not started after {limit / 1e9:g} s"
+        pool.fail(pool.queue.popleft(), 504, why)
 
 
 def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
@@ -78,11 +87,11 @@ def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
     for conn in one.loans.values():
         loan, state, requests, since = one.slot(conn.slot)
         if loan == conn.loan_id and requests:
-            since = conn.t0_ns if requests == 1 else since
+            since = conn.t0_ns + conn.extra_ns if requests == 1 else since
             conn.late = state == RUNNING and now - since > timeout
             late = late or (conn.late and alone)
         else:
-            conn.late = now - conn.t0_ns > timeout + grace
+            conn.late = now - conn.t0_ns - conn.extra_ns > timeout + grace
             late = late or conn.late
     waiting, beat = one.words[W_WAITING], one.words[W_HEARTBEAT]
     if not alone and waiting and now - waiting > timeout and now - beat > STALE_NS:
@@ -125,9 +134,9 @@ def _reclaim(pool: Pool, now: int) -> None:
     ]
     worked = pool.total - pool.spares
     limit = int(settings["idle_timeout"] * 1e9)
-    for number in idle_leavers(idle, limit, worked, settings["min_instances"]):
+    wanted = pool.wanted()
+    for number in idle_leavers(idle, limit, worked, wanted.minimum):
         pool.dismiss(pool.instances[number])
-    wanted = Wanted(settings["min_instances"], settings["spares"], pool.limits.maximum)
     extra = surplus_spares(pool.spares, pool.total, wanted)
     for one in [one for one in pool.instances.values() if one.fresh and one.state == READY][:extra]:
         pool.dismiss(one)

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from snapfork.runner.gateway.channel import Channel
 from snapfork.runner.gateway.children import Watch, cause_of
+from snapfork.runner.serve_config import FunctionConfig
 from snapfork.runner.wire import fds, frames
 
 REPORT_S = 0.05
@@ -26,24 +28,28 @@ class Owner(Protocol):
     def template_failed(self, template: Template, sentence: str, traceback: str | None) -> None: ...
     def template_dirtied(self, template: Template, skip_warmup: list[int]) -> None: ...
     def template_found(self, template: Template, found: dict[str, Any]) -> None: ...
+    def template_shadowed(self, template: Template, names: list[str]) -> None: ...
     def template_died(self, template: Template) -> None: ...
     def template_gone(self, template: Template) -> None: ...
 
 
 class Template:
-    """`number` names the process among the base's children; `generation` the version of the code."""
+    """`number` names the process among the base's children; `generation` the version of the code, which
+    `config` says where to find."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         number: int,
         generation: int,
+        config: FunctionConfig,
         owner: Owner,
         on_frame: Callable[[memoryview, list[int]], None],
     ) -> None:
         self._loop = loop
         self.number = number
         self.generation = generation
+        self.config = config
         self._owner = owner
         self._on_frame = on_frame
         ours, theirs = fds.pair()
@@ -58,6 +64,7 @@ class Template:
         self.retired = False
         self._status: int | None = None
         self.alive = True
+        self.begun_ns = time.monotonic_ns()
 
     def forked(self, pid: int, pidfd: int) -> None:
         """The process exists now (or a candidate has taken its place)."""
@@ -112,6 +119,9 @@ class Template:
         elif "found" in message:
             self.state = FAILED
             self._owner.template_found(self, message["found"])
+        elif "shadowed" in message:
+            self.state = FAILED
+            self._owner.template_shadowed(self, message["shadowed"])
         fds.close_all(received)
 
     def _eof(self) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
 
+ACCESS = "access"
+"""What the log process knows a pipe of access lines by, instead of an instance's name."""
 MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
 MAX_TARGET = 1024  # what is shown of a request's target, so that the rest of the line always fits
 _ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 256)]} | {34: '\\"', 92: "\\\\"}

@@ -6,21 +6,25 @@ instance (start kind `spawn`).
 
 Setup, a JSON object: `control` (SEQPACKET descriptor to the gateway), `life` (read end of the life pipe),
 `borrow` (directories), `threads` (variables that limited BLAS and OpenMP to one thread, with the user's
-values), `nofile` (the soft limit instances get), `access` (descriptor for access lines).
+values), `nofile` (the soft limit instances get), `access` (descriptor for access lines), `user` (uid, gid and
+name whom it becomes before any user code runs, or null).
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import socket
 import sys
 from typing import Any
 
-from snapfork.runner.processes import instance, life, stdio, template
+from snapfork.runner.processes import instance, life, privileges, stdio, template
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.wire import fds, frames
 
+NO_USER = 78
+"""Exit status of a base that cannot become its user (EX_CONFIG of sysexits.h)."""
 STARTS_THREADS = 69
 """Exit status of a stocked base that something has made unfit to be forked (EX_UNAVAILABLE)."""
 
@@ -28,11 +32,19 @@ STARTS_THREADS = 69
 def main(setup: dict[str, Any]) -> None:
     """Run the base template until the gateway closes its socket."""
     os.setsid()
+    for fd in (setup["control"], setup["life"], setup["access"]):
+        os.set_inheritable(fd, False)  # programs that user code starts have no business with them
     life.arm_group(setup["life"])
     life.shield()
     stdio.prepare()
     _restore_file_limit(setup["nofile"])
     control = socket.socket(fileno=setup["control"])
+    if setup.get("user"):
+        try:
+            privileges.become(*setup["user"])
+        except privileges.NotPossible as error:
+            fds.send(control, frames.pack_json({"unusable": str(error)}))
+            os._exit(NO_USER)
     fds.send(control, frames.pack_json({"base": {"pid": os.getpid(), "version": sys.version.split()[0]}}))
     Base(control, setup).run()
 
@@ -84,7 +96,7 @@ class Base:
             if self.forker.fork(message["number"]):
                 self._become_stocked(socket.socket(fileno=received[0]))
         elif operation == "take":
-            self._take(message["modules"])
+            self._take(message["modules"], freeze=message.get("freeze", False))
         fds.close_all(received)
 
     def _become_stocked(self, control: socket.socket) -> None:
@@ -92,11 +104,14 @@ class Base:
         self.control.close()
         Base(control, self.setup).run()
 
-    def _take(self, modules: list[str]) -> None:
+    def _take(self, modules: list[str], freeze: bool) -> None:
         from snapfork.runner.processes import stock
 
         if not stock.take(modules):
             os._exit(STARTS_THREADS)
+        if freeze:  # what is here is shared by all templates; none should copy it by looking for garbage
+            gc.collect()
+            gc.freeze()
 
     def _become_template(self, order: dict[str, Any], received: list[int]) -> None:
         self.control.close()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from snapfork.runner.processes import afterfork, atfork, freeze, hooks, life, memory, stdio
+from snapfork.runner.processes import afterfork, atfork, freeze, hooks, life, memory, stdio, surroundings
 from snapfork.runner.processes.link import Link
 from snapfork.runner.processes.touched import Touched
 from snapfork.runner.wire import fds, frames, page
@@ -135,6 +135,7 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+        surroundings.enter(order)
         try:
             loaded = load(order)
         except LoadError as error:

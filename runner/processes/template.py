@@ -23,6 +23,7 @@ from snapfork.runner.processes import (
     life,
     memory,
     stdio,
+    surroundings,
     warmup,
 )
 from snapfork.runner.processes.descriptors import open_descriptors
@@ -48,7 +49,11 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     life.arm_leavers(order["setup"]["life"])
     life.expose_children()
     memory.prefer_for_oom_kill("self", OOM_SCORE)
+    surroundings.enter(order)
     builder = Builder(order, control)
+    if names := surroundings.shadowed(order):
+        builder.tell({"shadowed": names})
+        os._exit(0)
     try:
         prepared = builder.build()
     except Failed as failure:

@@ -82,7 +82,8 @@ class ControlApi:
     async def health(self, _request: Request) -> Response:
         """200 when every function can answer, else 503 and which cannot."""
         status = await self.link.ask("status", timeout=2.0)
-        failing = {f["name"]: reason for f in status["functions"] if (reason := _failure(f))}
+        served = [one for one in status["functions"] if not one.get("deployed")]  # those start when called
+        failing = {f["name"]: reason for f in served if (reason := _failure(f))}
         if failing:
             return JSONResponse({"status": "failing", "functions": failing}, 503)
         return JSONResponse({"status": "ok"})

@@ -17,6 +17,10 @@ def start(config: ServeConfig, control_fd: int, life_fd: int) -> subprocess.Pope
         "life_fd": life_fd,
         "runtime_dir": config.runtime_dir,
         "tcp": list(config.control) if config.control else None,
+        "data_dir": config.data_dir,
+        "deployed": config.deployed,
+        "user": config.user,
+        "urls": config.urls,
     }
     return _exec("main", setup, (control_fd, life_fd))
 

@@ -15,7 +15,15 @@ LIMIT = 64 << 20  # bytes of one answer
 
 
 class GatewayError(Exception):
-    """The gateway refused or did not answer; the text is one sentence."""
+    """The gateway refused or did not answer; the text is one sentence.
+
+    kind: "start_failed" for a unit whose code does not come up, with the user's `traceback` if there is one.
+    """
+
+    def __init__(self, sentence: str, kind: str = "", traceback: str | None = None) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.traceback = traceback
 
 
 class GatewayTimeout(GatewayError):
@@ -28,6 +36,7 @@ class GatewayLink:
     def __init__(self, sock: socket.socket, gone: Callable[[], None]) -> None:
         self._sock = sock
         self._gone = gone
+        self._listeners: dict[str, list[Callable[[dict[str, Any]], None]]] = {}
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -37,6 +46,19 @@ class GatewayLink:
         """Begin to listen; `gone` is called once when the gateway has closed its side."""
         reader, self._writer = await asyncio.open_connection(sock=self._sock)
         self._reading = asyncio.create_task(self._read(reader))
+
+    def subscribe(self, event: str, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Have `listener` called with each message of this kind that the gateway sends by itself: "unit",
+        "authorize"."""
+        self._listeners.setdefault(event, []).append(listener)
+
+    def judged(
+        self, number: int, ok: bool, status: int = 403, code: str = "forbidden", message: str = ""
+    ) -> None:
+        """Answer the event "authorize" whose "id" is `number`."""
+        self.send(
+            {"op": "authorized", "id": number, "ok": ok, "status": status, "code": code, "message": message}
+        )
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message that has no answer."""
@@ -58,7 +80,8 @@ class GatewayLink:
         finally:
             self._open.pop(number, None)
         if not reply.get("ok"):
-            raise GatewayError(str(reply.get("error") or "The gateway refused without a reason."))
+            sentence = str(reply.get("error") or "The gateway refused without a reason.")
+            raise GatewayError(sentence, str(reply.get("kind") or ""), reply.get("traceback"))
         return reply.get("result")
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -76,6 +99,10 @@ class GatewayLink:
         self._gone()
 
     def _answer(self, reply: dict[str, Any]) -> None:
+        if "event" in reply:
+            for listener in self._listeners.get(reply["event"], ()):
+                listener(reply)
+            return
         answer = self._open.get(reply.get("id", 0))
         if answer is not None and not answer.done():
             answer.set_result(reply)

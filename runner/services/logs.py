@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snapfork.runner.outlet import Outlet
-from snapfork.runner.processes import life
+from snapfork.runner.processes import life, privileges
+from snapfork.runner.processes.access import ACCESS
 from snapfork.runner.services.frames import RECORD, FrameParser, Unit
 from snapfork.runner.services.keeper import Keeper
 from snapfork.runner.wire import fds
@@ -42,6 +43,8 @@ class Source:
 
 def render(source: Source, unit: Unit, now: float, as_json: bool) -> bytes:
     """The output for one unit: a line of JSON, or each line of it behind the same prefix."""
+    if source.instance == ACCESS:
+        return unit.text.encode("utf-8", "backslashreplace") + b"\n"
     if as_json:
         entry = {
             "time": round(now, 3),
@@ -154,7 +157,7 @@ class LogProcess:
         for unit in units:
             if unit.stream != RECORD:
                 self.outlet.write(render(source, unit, now, self.as_json))
-            if self.keeper is not None:
+            if self.keeper is not None and source.instance != ACCESS:
                 self.keeper.take(source.function, source.instance, unit, now)
         if not data:
             self.selector.unregister(fd)
@@ -178,6 +181,7 @@ class LogProcess:
 def main() -> None:
     """Argument: JSON {"fd", "life_fd", "json", "out_fd", "telemetry": null or {"store", "socket"}}."""
     setup = json.loads(sys.argv[1])
+    privileges.hide()
     life.arm(setup["life_fd"])
     life.shield()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,0 +1,351 @@
+"""One deployed unit: built when it is called for, changed without losing a request, retired when it rests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from snapfork.adapter import settings
+from snapfork.runner.gateway.desk import Refused
+from snapfork.runner.gateway.function import Function
+from snapfork.runner.gateway.instances import READY, STARTING
+from snapfork.runner.gateway.stock import Bases
+from snapfork.runner.gateway.templates import Template
+from snapfork.runner.policy.elastic import backoff_s
+from snapfork.runner.processes import memory
+from snapfork.runner.serve_config import FunctionConfig
+from snapfork.runner.units import Unit
+from snapfork.runner.wire.frames import SPAWN
+
+if TYPE_CHECKING:
+    from snapfork.runner.gateway.bases import OnFrame
+    from snapfork.runner.gateway.core import Core, Door
+
+START_ALLOWANCE_S = 120.0
+"""How long a template may take to come up, its initializer's limit on top; so long requests wait for it."""
+TRIAL_AFTER_S = 0.25
+"""The trial start of a new template comes after the first answers, not beside them."""
+INITIALISING = ("import", "initialise", "lifespan", "restore")
+START_FAILED = "start_failed"
+
+
+class Deployed:
+    """A unit's wanted state, its function, and who waits for it.
+
+    `tell` sends an event to the services process. used_ns: when it last had a request. size: bytes that its
+    template takes by itself.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        door: Door,
+        unit: Unit,
+        bases: Bases,
+        on_frame: OnFrame,
+        tell: Callable[[dict[str, Any]], object],
+        on_built: Callable[[Deployed], None],
+    ) -> None:
+        self.core = core
+        self.unit = unit
+        self.wanted = FunctionConfig.of_unit(unit)
+        route = [{"host": None, "prefix": "", "function": unit.name}]
+        self.function = Function(core, door, self.wanted, route, self, bases, on_frame)
+        self.function.trial_after = TRIAL_AFTER_S
+        self.pool = self.function.pool
+        self.pool.on_need = self.need
+        self.pool.minimum = unit.minimum
+        self.used_ns = 0
+        self.size = 0
+        self.dropped = False
+        self._tell = tell
+        self._on_built = on_built
+        self._waiting: list[asyncio.Future[dict[str, Any]]] = []
+        self._failed = ""  # the revision that last did not come up
+        self._failure: tuple[str, str | None] = ("", None)
+        self._failures = 0
+        self._hold_until_ns = 0
+        self._built_ns = 0
+        self._requests = 0
+        self._presume()
+
+    def _presume(self) -> None:
+        """Settings that hold until the template says what the app itself asks for."""
+        resolved = settings.resolve({}, self.unit.overrides)
+        resolved["concurrency"] = resolved["concurrency"] or 1
+        initializer = (self.unit.initializer or {}).get("timeout") or 0
+        self.pool.allowance_ns = int((START_ALLOWANCE_S + initializer) * 1e9)
+        if not self.is_up:
+            self.pool.configure(resolved, "", resolved["max_instances"] or 1, rides=True)
+
+    # -- state -----------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.unit.name
+
+    @property
+    def is_up(self) -> bool:
+        """Whether requests need not wait for a template."""
+        return self.pool.starter is not None
+
+    @property
+    def state(self) -> str:
+        """cold, building, ready or failed; ready goes before what is being built beside it."""
+        if self.is_up:
+            return "ready"
+        if self.function.building is not None:
+            return "building"
+        return "failed" if self._failed else "cold"
+
+    @property
+    def _has_known_good(self) -> bool:
+        """Whether there is an older revision that has come up."""
+        return self.pool.generation != 0 and self.function.config is not self.wanted
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it must not be let go of now."""
+        pool = self.pool
+        return pool.minimum > 0 or pool.active() or self.function.building is not None
+
+    def status(self) -> dict[str, Any]:
+        """For the operation unit_status."""
+        pool, template = self.pool, self.function.template
+        ready = sum(1 for one in pool.instances.values() if one.state == READY)
+        return {
+            "state": self.state,
+            "revision": self.unit.revision,
+            "serving": _revision(self.function.config) if pool.generation else "",
+            "interface": pool.interface,
+            "mode": "spawn" if pool.mode == SPAWN else "fork",
+            "instances": [
+                {
+                    "number": one.number,
+                    "pid": one.pid,
+                    "state": _shown(one),
+                    "started": self.core.wall(one.born_ns),
+                    "requests": one.requests,
+                }
+                for one in pool.instances.values()
+            ],
+            "minimum": pool.minimum,
+            "ready": min(ready, pool.minimum),
+            "error": self._failure[0] if self._failed == self.unit.revision else "",
+            "stages": _stages(template) if template is not None else {},
+            "template_bytes": self.size if self.is_up else 0,
+            "restored": bool(self.function.found),
+        }
+
+    # -- orders ----------------------------------------------------------------------------------------
+
+    def put(self, unit: Unit) -> None:
+        """Serve another revision as soon as it is ready, or (the same one) with another minimum."""
+        old, self.unit = self.unit, unit
+        self.provide(unit.minimum)
+        if unit.revision == old.revision:
+            return
+        self.wanted = FunctionConfig.of_unit(unit)
+        self._failures = 0
+        self._hold_until_ns = 0
+        self._presume()
+        if self.is_up or self.function.building is not None or self.pool.queue or self.pool.minimum:
+            self._build(self.wanted)
+        elif not self.pool.generation:
+            self.function.config = self.wanted
+
+    def provide(self, minimum: int) -> None:
+        """Keep `minimum` instances ready."""
+        self.pool.minimum = minimum
+        if minimum and not self.is_up:
+            self.need()
+        elif self.is_up:
+            self.pool.top_up()
+
+    def wait(self, timeout: float) -> asyncio.Future[dict[str, Any]]:
+        """What it is, once the wanted revision is up. Raises Refused, or has the future raise it."""
+        future: asyncio.Future[dict[str, Any]] = self.core.loop.create_future()
+        if self._is_current():
+            future.set_result(self._about())
+        elif self._is_on_hold():
+            raise self._refusal()
+        else:
+            self._waiting.append(future)
+            if self.function.building is None:
+                self._build(self.wanted)
+            self.core.loop.call_later(timeout, self._wait_over, future, timeout)
+        return future
+
+    def _wait_over(self, future: asyncio.Future[dict[str, Any]], timeout: float) -> None:
+        if future in self._waiting:
+            self._waiting.remove(future)
+            future.set_exception(Refused(f"{self.name} was not up after {timeout:g} s", kind="timeout"))
+
+    def need(self) -> None:
+        """Somebody waits for it: see that there is a template soon."""
+        if self.dropped:
+            self.pool.fail_all(503, f"{self.name} is not served any more", "")
+        elif self.is_up or self.function.building is not None or self.core.stopping:
+            return
+        elif self._failed == self.unit.revision and self._has_known_good:
+            self._build(self.function.config)
+        elif self._is_on_hold():
+            self._fail_requests()
+        else:
+            self._build(self.wanted)
+
+    def retire(self) -> None:
+        """Let go of template and instances until somebody calls."""
+        if self.state in ("ready", "building"):
+            self.function.rest()
+            self._event("retired", self.unit.revision)
+
+    def drop(self) -> None:
+        """It is to go: requests that it has are finished, no other comes."""
+        self.dropped = True
+        self.pool.minimum = 0
+        self.pool.recall()
+        for future in self._waiting:
+            future.set_exception(Refused(f"{self.name} is not served any more"))
+        self._waiting.clear()
+
+    def is_gone(self) -> bool:
+        """One step of leaving; True when nothing is left of it."""
+        if self.pool.queue and not self.is_up and self.function.building is None:
+            self.need()
+        if not self.pool.queue and not self.function.resting:
+            self.function.rest()
+        if self.pool.instances or self.pool.queue:
+            return False
+        self.pool.close()
+        return True
+
+    # -- what its function tells -----------------------------------------------------------------------
+
+    def function_built(self, function: Function, template: Template) -> None:
+        """A template is ready."""
+        revision = _revision(template.config)
+        self._built_ns = self.used_ns = self.core.clock()
+        function.is_up = True
+        if revision == self.unit.revision:
+            self._failed = ""
+            self._failures = 0
+        self.size = int(template.report.get("private", 0)) or int(template.report.get("rss", 0))
+        self._event(
+            "ready",
+            revision,
+            interface=self.pool.interface,
+            mode=template.report["mode"],
+            stages=_stages(template),
+        )
+        if self._is_current():
+            for future in self._waiting:
+                future.set_result(self._about())
+            self._waiting.clear()
+        self._on_built(self)
+        if self.pool.minimum:
+            self.pool.top_up()
+
+    def function_up(self, function: Function) -> None:
+        """Its trial start is over."""
+
+    def function_failed(
+        self, function: Function, template: Template, sentence: str, traceback: str | None
+    ) -> None:
+        """A template did not come up: an older revision goes on serving, or comes back for those who wait."""
+        revision = _revision(template.config)
+        self._failures += 1
+        self._hold_until_ns = self.core.clock() + int(backoff_s(self._failures) * 1e9)
+        self._failed = revision
+        self._failure = (sentence, traceback)
+        self._event("failed", revision, sentence=sentence, traceback=traceback, stages=_stages(template))
+        if revision == self.unit.revision:
+            for future in self._waiting:
+                future.set_exception(self._refusal())
+            self._waiting.clear()
+        if self.is_up:
+            return
+        if revision == self.unit.revision and self._has_known_good and self.pool.queue:
+            self._build(self.function.config)
+        else:
+            self._fail_requests()
+
+    # -- by the clock ----------------------------------------------------------------------------------
+
+    def look(self, now: int) -> None:
+        """Once a second: note whether it is used, and end a build that takes too long."""
+        requests = sum(one.requests for one in self.pool.instances.values()) + self.pool.tally.gone.requests
+        if requests != self._requests or self.pool.queue:
+            self._requests = requests
+            self.used_ns = now
+        building = self.function.building
+        if building is not None and now - building.begun_ns > self.pool.allowance_ns:
+            limit = self.pool.allowance_ns / 1e9
+            building.end()
+            self.function.template_failed(building, f"it had not started after {limit:g} s", None)
+
+    # -- details ---------------------------------------------------------------------------------------
+
+    def _build(self, config: FunctionConfig) -> None:
+        self._event("building", _revision(config))
+        good = config is self.function.config and self.pool.generation
+        self.function.build(generation=self.pool.generation if good else None, config=config)
+
+    def _is_current(self) -> bool:
+        return self.is_up and _revision(self.function.config) == self.unit.revision
+
+    def _is_on_hold(self) -> bool:
+        return self._failed == self.unit.revision and self.core.clock() < self._hold_until_ns
+
+    def _refusal(self) -> Refused:
+        sentence, traceback = self._failure
+        return Refused(sentence, kind=START_FAILED, traceback=traceback)
+
+    def _fail_requests(self) -> None:
+        self.pool.fail_all(502, f"{self.name} does not start: {self._failure[0]}", START_FAILED)
+
+    def _about(self) -> dict[str, Any]:
+        template = self.function.template
+        stages = _stages(template) if template is not None else {}
+        return {
+            "interface": self.pool.interface,
+            "mode": "spawn" if self.pool.mode == SPAWN else "fork",
+            "init_ms": round(sum(stages.get(name, 0.0) for name in INITIALISING), 3),
+            "restored": bool(self.function.found) or "restore" in stages,
+        }
+
+    def _event(self, state: str, revision: str, **more: Any) -> None:
+        common: dict[str, Any] = {
+            "interface": self.pool.interface,
+            "sentence": "",
+            "traceback": None,
+            "stages": {},
+        }
+        about = {"event": "unit", "name": self.name, "revision": revision, "state": state}
+        self._tell(about | common | more)
+
+    def measure(self) -> None:
+        """Ask the kernel what the template takes by itself, now that it has come to rest."""
+        template = self.function.template
+        if template is not None and template.alive:
+            try:
+                self.size = memory.private_bytes(template.pid)
+            except OSError:
+                return  # not to be seen by us: what it said itself stays
+
+
+def _revision(config: FunctionConfig) -> str:
+    return config.unit.revision if config.unit is not None else ""
+
+
+def _stages(template: Template) -> dict[str, float]:
+    return {one["name"]: one["ms"] for one in template.stages}
+
+
+def _shown(one: Any) -> str:
+    if one.state == STARTING:
+        return "starting"
+    if one.state != READY:
+        return "leaving"
+    return "busy" if one.running else "spare" if one.fresh else "idle"

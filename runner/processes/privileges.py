@@ -1,0 +1,47 @@
+"""Being somebody with fewer rights, for ever: before any code of a deployed function runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from snapfork.runner.processes import memory
+
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
+OOM_SCORE = 300  # as a template's
+
+
+class NotPossible(Exception):
+    """This process cannot be who it should be; one sentence."""
+
+
+def become(uid: int, gid: int, name: str) -> None:
+    """Drop root for `uid` and `gid` alone, without a way back. Raises NotPossible.
+
+    A process that has done so is not dumpable any more: others of the same user can neither trace it nor read
+    its memory.
+    """
+    memory.prefer_for_oom_kill("self", OOM_SCORE)  # afterwards it may not; forks have it, too
+    try:
+        if os.geteuid() != uid:
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise NotPossible(f"the runner may not become user {name}: {error.strerror}") from None
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    for path in (os.path.dirname(os.__file__), os.path.dirname(__file__)):
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise NotPossible(
+                f"user {name} may not read {path}: deployed functions need an interpreter and a snapfork "
+                "that this user can read, or another user (--user)"
+            )
+
+
+def hide() -> None:
+    """Let nobody but root trace this process, read its memory or take its descriptors."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
