@@ -10,11 +10,15 @@ import re
 from urllib.parse import unquote_to_bytes
 
 import httptools
+from snapfork.runner.units import ERROR_HEADER, INVOCATION_HEADER, RUN_HEADER, UNIT_HEADER
 
 _SPACE_BEFORE_COLON = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/(\d)\.(\d)\r\n")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)")
 _FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+OWN = b"x-snapfork-"
+_OWN = frozenset((UNIT_HEADER, INVOCATION_HEADER, ERROR_HEADER, RUN_HEADER))
+_READ = _FRAMING | _OWN
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]*)(?::\d*)?")
 
 
@@ -48,7 +52,8 @@ class Head:
 
     raw_path and query are bytes of the target (ASCII); path is raw_path percent-decoded, each byte one
     latin-1 character (as PEP 3333 has it). Header names are lower-case and in order. host is lower-case and
-    without a port, "" if there is none. size counts the bytes of the head with its blank line.
+    without a port, "" if there is none. size counts the bytes of the head with its blank line. reserved: it
+    has headers by which parts of the runner speak to each other, which no app gets.
     """
 
     __slots__ = (
@@ -62,6 +67,7 @@ class Head:
         "path",
         "query",
         "raw_path",
+        "reserved",
         "size",
         "target",
         "upgrade",
@@ -81,12 +87,19 @@ class Head:
     expect: bool
     upgrade: bool
     keep_alive: bool
+    reserved: bool
     size: int
 
     def find(self, name: bytes) -> bytes | None:
         """The value of the only header called `name` (lower-case); None without one, or with several."""
         values = [value for one, value in self.headers if one == name]
         return values[0] if len(values) == 1 else None
+
+    def for_app(self) -> list[tuple[bytes, bytes]]:
+        """The headers without the reserved ones."""
+        if not self.reserved:
+            return self.headers
+        return [one for one in self.headers if one[0] not in _OWN]
 
     def body_known(self) -> bool:
         """True when the length of the body is known in advance (no body counts)."""
@@ -156,12 +169,12 @@ def _bad_lines(data: bytes) -> bool:
 
 def _read_headers(head: Head) -> None:
     head.content_length = None
-    head.chunked = head.expect = head.upgrade = False
+    head.chunked = head.expect = head.upgrade = head.reserved = False
     head.keep_alive = head.version == (1, 1)
     head.host = ""
     hosts = 0
     for name, value in head.headers:
-        if name not in _FRAMING:
+        if name not in _READ:
             continue
         if name == b"host":
             hosts += 1
@@ -176,6 +189,8 @@ def _read_headers(head: Head) -> None:
             _read_connection(head, value)
         elif name == b"expect":
             head.expect = value.lower() == b"100-continue" and head.version == (1, 1)
+        else:
+            head.reserved = True
     if head.chunked and head.content_length is not None:
         raise BadHead(400, "Transfer-Encoding and Content-Length together are ambiguous")
     if hosts > 1:

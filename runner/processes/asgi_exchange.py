@@ -17,6 +17,7 @@ from snapfork.runner.processes.serving import current_request_id
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
     from snapfork.runner.processes.asgi_protocol import Connection
+    from snapfork.runner.processes.link import Loan
 
 HIGH_WATER = 65536
 """Bytes of a request body that wait for the app before reading pauses."""
@@ -111,6 +112,11 @@ class Exchange:
         self._left = 0
         self._logged = False
         self._start_kind = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
+
+    @property
+    def loan(self) -> Loan:
+        """That of its connection."""
+        return self.conn.loan
 
     # What the connection does with it
 

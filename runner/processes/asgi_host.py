@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from snapfork.runner.http.date import http_date
-from snapfork.runner.processes.asgi_exchange import complain
+from snapfork.runner.processes.asgi_exchange import Exchange, complain
 from snapfork.runner.processes.asgi_protocol import READ_SIZE, Connection
 from snapfork.runner.processes.asgi_response import DATE, SERVER
 from snapfork.runner.processes.asgi_uvicorn import ServerState, websocket_config
@@ -42,7 +42,11 @@ class Open(Protocol):
     slot: int
     asked_ns: int
     started_ns: int
+    request_id: str
     task: asyncio.Task[None] | None
+
+    @property
+    def loan(self) -> Loan: ...
 
     def expire(self) -> None: ...
     def stop(self) -> None: ...
@@ -52,6 +56,8 @@ class Open(Protocol):
 
 class Host:
     """Serves the loans of `link` on `loop`. `on_quiet` is called whenever no loan and no request is left."""
+
+    exchange_class: type[Exchange] = Exchange
 
     def __init__(
         self, served: Served, link: Link, loop: asyncio.AbstractEventLoop, on_quiet: Callable[[], None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_host import Host
+from snapfork.runner.processes.asgi_noted import NotedHost
 from snapfork.runner.processes.link import Link, Loan, PrivateLink
 from snapfork.runner.processes.loops import new_loop
 from snapfork.runner.wire.page import private_page
@@ -43,7 +44,7 @@ def run(
         if link.closed or link.leave_level():
             loop.stop()
 
-    host = Host(served, link, loop, on_quiet)
+    host = (Host if served.ledger is None else NotedHost)(served, link, loop, on_quiet)
     loop.add_reader(link.fd, host.on_link)
     if first is not None:
         host.attach(first)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from snapfork.runner.http.framing import BadChunk, ChunkedDecoder
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.processes import serving
-from snapfork.runner.processes.asgi_exchange import Exchange
 from snapfork.runner.processes.asgi_scope import describe
 from snapfork.runner.processes.asgi_uvicorn import websockets_available
 from snapfork.runner.processes.asgi_websocket import WebSocket
@@ -18,6 +17,7 @@ from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, Loan
 from snapfork.runner.wire import fds
 
 if TYPE_CHECKING:
+    from snapfork.runner.processes.asgi_exchange import Exchange
     from snapfork.runner.processes.asgi_host import Host
 
 READ_SIZE = 65536
@@ -239,7 +239,7 @@ class Connection(asyncio.BufferedProtocol):
         self._start(head, root_path, data[end:])
 
     def _start(self, head: Head, root_path: str, rest: bytes) -> None:
-        exchange = Exchange(self, head, *describe(self, head, root_path))
+        exchange = self.host.exchange_class(self, head, *describe(self, head, root_path))
         self.exchange = exchange
         self.buffer = b""
         self._body_seen = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.processes import serving
+from snapfork.runner.processes.ledger import invocation_of, is_name
 
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
@@ -19,7 +20,8 @@ MAX_REQUEST_ID = 128
 def describe(conn: Connection, head: Head, root_path: str) -> tuple[dict[str, Any], str]:
     """The HTTP scope of the request and its id.
 
-    `path` holds `root_path` too, as ASGI has it. A trusted peer's headers decide address, scheme and id.
+    `path` holds `root_path` too, as ASGI has it. A trusted peer's headers decide address, scheme and id; of a
+    direct request "snapfork.invocation" does.
     """
     served = conn.host.served
     client, scheme, request_id = conn.client, "http", ""
@@ -44,9 +46,13 @@ def describe(conn: Connection, head: Head, root_path: str) -> tuple[dict[str, An
         "path": path,
         "raw_path": raw_path,
         "query_string": head.query,
-        "headers": head.headers,
+        "headers": head.for_app() if head.reserved else head.headers,
         "state": served.state.copy(),
     }
+    if conn.loan.direct:
+        scope["snapfork.invocation"] = invocation = invocation_of(head)
+        if is_name(str(invocation.get("id") or "")):
+            request_id = invocation["id"]
     return scope, request_id or serving.request_id(served, conn.loan)
 
 

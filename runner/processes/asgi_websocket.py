@@ -15,6 +15,7 @@ from snapfork.runner.processes.serving import current_request_id
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
     from snapfork.runner.processes.asgi_protocol import Connection
+    from snapfork.runner.processes.link import Loan
     from websockets.http11 import Response
 
 SWITCHING = 101
@@ -62,6 +63,11 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._send_response = self.conn.send_response
         # The one place through which every kind of handshake response passes.
         self.conn.send_response = self._respond  # type: ignore[method-assign]
+
+    @property
+    def loan(self) -> Loan:
+        """That of its connection."""
+        return self.own.loan
 
     def start(self, data: bytes) -> None:
         """Take the connection over; `data` is the upgrade request and whatever was read after it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from snapfork.adapter import calls
 from snapfork.runner.http.answers import request_id_for
 from snapfork.runner.http.forwarded import Trusted
 from snapfork.runner.http.routes import Routes
@@ -13,6 +14,7 @@ from snapfork.runner.units import UNIT_HEADER
 
 if TYPE_CHECKING:
     from snapfork.runner.http.head import Head
+    from snapfork.runner.processes.ledger import Ledger
     from snapfork.runner.processes.link import Loan
     from snapfork.runner.processes.load import Loaded
     from snapfork.runner.wire.page import Page
@@ -25,7 +27,8 @@ class Served:
     """One function as its instances serve it.
 
     interface: "wsgi" or "asgi". settings: all resolved settings. routes: the listener's whole table; `sole`
-    says that this function has every host and path of it. state: what an ASGI lifespan filled.
+    says that this function has every host and path of it. state: what an ASGI lifespan filled. ledger: where
+    requests are written down, None where nobody wants it.
     """
 
     __slots__ = (
@@ -34,6 +37,7 @@ class Served:
         "boot_id",
         "function",
         "interface",
+        "ledger",
         "page",
         "routes",
         "settings",
@@ -54,6 +58,7 @@ class Served:
         boot_id: str,
         page: Page | None = None,
         state: dict[str, Any] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.app = app
         self.interface = interface
@@ -66,6 +71,7 @@ class Served:
         self.boot_id = boot_id
         self.page = page
         self.state = {} if state is None else state
+        self.ledger = ledger
 
 
 def mount(served: Served, loan: Loan, head: Head) -> str | None:
@@ -88,7 +94,7 @@ def make_served(loaded: Loaded, order: dict[str, Any]) -> Served:
     so the access log is "off" until an instance serves clients."""
     name = order["function"]
     return Served(
-        app=loaded.app,
+        app=calls.plain(loaded.app),
         interface=loaded.interface,
         settings=loaded.settings,
         function=name,

@@ -2,11 +2,12 @@
 
 A unit is what one write (or one line, or one traceback) said. It travels as frames
 
-    \\x1e <O|E> <request id or -> \\x1f <length> \\x1f <payload>
+    \\x1e <O|E|I> <request id or -> \\x1f <length> \\x1f <payload>
 
-of at most PIPE_BUF bytes, each written at once, so that no other writer's bytes land inside. A small "o" or
-"e" says that the unit goes on in the next frame; "D" carries the number of lines that were dropped. Bytes
-between frames are what C code and child processes wrote to descriptors 1 and 2 themselves.
+of at most PIPE_BUF bytes, each written at once, so that no other writer's bytes land inside. A small letter
+says that the unit goes on in the next frame. "I" is the record of a request (see `ledger`), "D" carries the
+number of lines that were dropped. Bytes between frames are what C code and child processes wrote to
+descriptors 1 and 2 themselves.
 
 The streams are put in place once, in the base template (`prepare`), before user code can keep a reference
 to the old ones; `install` then only changes where they lead.
@@ -283,6 +284,17 @@ def install(pipe_fd: int, on_loss: Callable[[int], None] | None = None) -> None:
     os.dup2(pipe_fd, 2)
     _sink.lead(pipe_fd)
     _sink.on_loss = on_loss
+
+
+def say(request_id: str, line: bytes) -> None:
+    """Print a line of our own among the app's, on standard output."""
+    _sink.emit("O", request_id, line)
+
+
+def record(request_id: str, data: bytes) -> None:
+    """Tell the log process of a request: JSON, which is not printed."""
+    if _sink.fd >= 0:
+        _sink.emit("I", request_id, data)
 
 
 def pump() -> bool:

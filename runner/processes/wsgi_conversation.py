@@ -18,6 +18,7 @@ from snapfork.runner.processes.wsgi_response import FileWrapper, Response
 from snapfork.runner.processes.wsgi_wire import Abandoned, ClientGone, Cut, Wire
 
 if TYPE_CHECKING:
+    from snapfork.runner.processes.ledger import Account
     from snapfork.runner.processes.serving import Served
 
 _CODES = {400: "bad_request", 413: "body_too_large"}
@@ -48,6 +49,11 @@ class Conversation:
     """Serves one loan. `abandoned` is set by another thread that has answered in the app's place."""
 
     __slots__ = (
+        # Of requests that are written down; see wsgi_noted.
+        "account",
+        "environ",
+        "invocation",
+        "response",
         "_bases",
         "_closed",
         "_host",
@@ -71,6 +77,12 @@ class Conversation:
         "started_ns",
         "wire",
     )
+
+    response_class: type[Response] = Response
+    account: Account
+    environ: dict[str, Any] | None
+    invocation: dict[str, Any] | None
+    response: Response | None
 
     def __init__(self, served: Served, link: Link, loan: Loan, host: Host, wire: Wire | None = None) -> None:
         self.served = served
@@ -183,7 +195,7 @@ class Conversation:
             self._raw = raw = self._body(head, rest)
             start = START_NAMES[loan.start] if loan.start != WARM and not loan.requests else ""
             own = self._own_headers(start)
-            response = Response(self.wire, head, own, self._is_last, self._claim, self._announce)
+            response = self.response_class(self.wire, head, own, self._is_last, self._claim, self._announce)
             environ = make_environ(self._base(prefix), self.served, head, open_body(raw), self.request_id)
             goes_on = self._call(environ, response)
         finally:

@@ -10,15 +10,21 @@ if TYPE_CHECKING:
     from snapfork.runner.processes.serving import Served
 
 _MAX_NAMES = 1024
+WARM_UP_HEADER = b"x-snapfork-warm-up"
 _names: dict[bytes, str | None] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
 def variable(name: bytes) -> str | None:
-    """The environ key of a lower-case header name; None if it has an underscore: it could pose as another."""
+    """The environ key of a lower-case header name; None for what apps do not get.
+
+    That is a name with an underscore, which could pose as another, and what the runner's parts tell each other.
+    """
     try:
         return _names[name]
     except KeyError:
         key = None if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+        if name.startswith(b"x-snapfork-") and name != WARM_UP_HEADER:
+            key = None
         if len(_names) < _MAX_NAMES:
             _names[name] = key
         return key

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from snapfork.runner.processes import stdio
 from snapfork.runner.processes.link import KEEP, Link, Loan, PrivateLink
 from snapfork.runner.processes.wsgi_conversation import Conversation
+from snapfork.runner.processes.wsgi_noted import Noted
 from snapfork.runner.processes.wsgi_response import forget_date
 from snapfork.runner.processes.wsgi_wire import Wire
 from snapfork.runner.wire.page import private_page
@@ -41,6 +42,7 @@ class Loop:
         self.served = served
         self.link = link
         self.waiting: deque[Loan] = deque()
+        self._kind = Conversation if served.ledger is None else Noted
         self._left = served.settings["max_requests"]
         self._both: select.poll | None = None  # control socket and connection; made when first needed
         self._watched = -1
@@ -65,7 +67,7 @@ class Loop:
             waiting.extend(link.receive())
 
     def _serve(self, loan: Loan) -> None:
-        conversation = Conversation(self.served, self.link, loan, self)
+        conversation = self._kind(self.served, self.link, loan, self)
         if self.link.leave_level():
             conversation.give_back(KEEP, loan.prefix)
             return

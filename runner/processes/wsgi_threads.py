@@ -21,6 +21,7 @@ from snapfork.runner.http.head import find_end
 from snapfork.runner.processes import stdio
 from snapfork.runner.processes.link import END, KEEP, START_NAMES, WARM, Link, Loan
 from snapfork.runner.processes.wsgi_conversation import Conversation
+from snapfork.runner.processes.wsgi_noted import Noted
 from snapfork.runner.processes.wsgi_wire import ClientGone, Cut
 from snapfork.runner.wire.page import W_WAITING, Page
 
@@ -125,6 +126,20 @@ class Shared(Conversation):
         self.link.give_back(loan, END)
 
 
+class SharedNoted(Noted, Shared):
+    """The same, written down."""
+
+    __slots__ = ()
+
+    def abandon(self, asked_before_ns: int) -> bool:
+        account = self.account if self.answering else None
+        if not super().abandon(asked_before_ns):
+            return False
+        if account is not None:
+            self.ledger.end(account, 504, "timeout")
+        return True
+
+
 class Crew:
     """Up to `concurrency` threads, made as they are needed, that take loans from one queue."""
 
@@ -132,6 +147,7 @@ class Crew:
         self.served = served
         self.link = link
         self._timeout_ns = int(served.settings["timeout"] * 1e9)
+        self._kind = Shared if served.ledger is None else SharedNoted
         self._limit = served.settings["concurrency"]
         self._left = served.settings["max_requests"]
         self._loans: queue.SimpleQueue[Loan] = queue.SimpleQueue()
@@ -177,7 +193,7 @@ class Crew:
     def _work(self) -> None:
         while True:
             loan = self._loans.get()
-            conversation = Shared(self.served, self.link, loan, self)
+            conversation = self._kind(self.served, self.link, loan, self)
             self._open.add(conversation)
             try:
                 if self.link.leave_level():
