@@ -37,6 +37,8 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._ready: asyncio.Future[None] = loop.create_future()
         self._closed = False
+        self._given = 0
+        self._applied = 0
         self.commits = 0
 
     async def start(self) -> None:
@@ -54,7 +56,13 @@ class GroupCommit:
         """Give an operation whose end nobody waits for."""
         if self._closed:
             raise RuntimeError("The queue is closed.")
+        self._given += 1
         self._queue.put((operation, future))
+
+    async def settled(self, nothing: Any) -> None:
+        """Wait until all that was given before can be read; `nothing` is an operation that does nothing."""
+        if self._applied != self._given:
+            await self.do(nothing)
 
     @property
     def waiting(self) -> int:
@@ -111,6 +119,7 @@ class GroupCommit:
                 connection.execute("ROLLBACK")
             results = [error] * len(batch)
         self.commits += 1
+        self._applied += len(batch)
         answers = [
             (future, result) for (_, future), result in zip(batch, results, strict=True) if future is not None
         ]

@@ -39,6 +39,7 @@ Waiting = list[tuple[str, float]]
 LEASE_S = 60.0
 """How long a row is somebody's without a word from him; prolonged by `renew`."""
 MAX_BYTES = 4 << 30
+_NOTHING = Call(lambda _connection: None)
 RESULT_LIMIT = 1 << 20
 """FC: the part of a result that a task gives back."""
 ERROR_LIMIT = 1024
@@ -115,11 +116,15 @@ class Queue:
         return self._commits
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What `query` finds, with all that has been given before."""
+
         def run() -> T:
             if self._reading is None:
                 self._reading = store.connect(self.file, read_only=True)
             return query(self._reading)
 
+        if self._commits is not None:
+            await self._commits.settled(_NOTHING)
         return await asyncio.get_running_loop().run_in_executor(self._reader, run)
 
     async def _write(self, query: Callable[[sqlite3.Connection], T]) -> T:

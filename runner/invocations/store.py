@@ -137,7 +137,7 @@ class Writer:
         self._looked = 0
 
     def apply(self, connection: sqlite3.Connection, operations: Sequence[Any]) -> list[Any]:
-        """New rows first, then changes (the last of each row), then calls in their order."""
+        """Changes first (the last of each row), then new rows, then calls in their order."""
         results: list[Any] = [None] * len(operations)
         inserts: list[tuple[int, Insert]] = []
         changes: dict[int, Change] = {}
@@ -151,10 +151,10 @@ class Writer:
                 all_changes.append(operation)
             else:
                 calls.append((number, operation))
-        if inserts:
-            self._insert(connection, inserts, results)
         if changes:
             _change(connection, list(changes.values()), all_changes)
+        if inserts:
+            self._insert(connection, inserts, results)
         for number, call in calls:
             try:
                 results[number] = call.run(connection)
