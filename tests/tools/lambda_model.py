@@ -19,6 +19,8 @@ DATA = Path(__file__).resolve().parents[2] / "runner" / "faces" / "lambda_api.js
 FACETS = ("min", "max", "pattern", "enum", "sensitive")
 # "Lambda quotas": a function runs for 900 s at most and has 128 to 10,240 MB. The model allows for others.
 LIMITS = {"Timeout": {"max": 900}, "MemorySize": {"max": 10240}}
+# What this runner takes beyond the service's values: destinations that are no ARNs.
+FURTHER = {"DestinationArn": "|https?://.+|file:///.+"}
 # Java's classes of letters, separators and numbers.
 UNICODE = (r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", r"(?u:[\w\s.:/=+\-@]*)")
 
@@ -61,7 +63,7 @@ class Reader:
         found = {"type": spec["type"], **{facet: spec[facet] for facet in FACETS if facet in spec}}
         found |= LIMITS.get(name, {})
         if "pattern" in found:
-            found["pattern"] = found["pattern"].replace(*UNICODE)
+            found["pattern"] = found["pattern"].replace(*UNICODE) + FURTHER.get(name, "")
         return found
 
     def operation(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
