@@ -51,7 +51,7 @@ class Runs(Protocol):
 class Place:
     """Region and account, as they stand in the ARNs of records."""
 
-    region: str = "local"
+    region: str = "us-east-1"
     account: str = "000000000000"
 
 

@@ -41,7 +41,7 @@ class Site:
     before routes move to it all the same.
     """
 
-    region: str = "local"
+    region: str = "us-east-1"
     account: str = "000000000000"
     time_zone: str = "UTC"
     path: str = "/usr/local/bin:/usr/bin:/bin"

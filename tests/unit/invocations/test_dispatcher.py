@@ -362,7 +362,7 @@ def test_destinations_get_their_records(tmp_path: Path) -> None:
         good = json.loads(found["on_success", "f"].body)
         assert good["requestContext"] == {
             "requestId": "id-f1",
-            "functionArn": "arn:aws:lambda:local:000000000000:function:f:$LATEST",
+            "functionArn": "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST",
             "condition": "Success",
             "approximateInvokeCount": 1,
         }
