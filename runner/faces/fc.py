@@ -88,7 +88,7 @@ class FcFace:
             invokes = operation.name == "InvokeFunction"
             permit(key, "invoke" if invokes else "manage", params.get("function_name"))
             values = self._api.parse(operation, params, head, body)
-            call = Call(operation.name, values, request_id, head)
+            call = Call(operation.name, values, request_id, head, key)
             return _reply(await self._handlers[operation.name](self._desk, call))
         except SignatureError as error:
             raise fc_errors.signature(error.code) from None
@@ -109,7 +109,7 @@ class FcFace:
         if found is None:
             path = unquote(head.path.decode("ascii", "replace"), errors="replace")
             if head.path.startswith(OLDER):
-                raise fc_errors.not_offered(f"The API of FC 2.0 ({path})")
+                raise fc_errors.not_offered(path, "it is FC 2.0's; its API here is that of 3.0")
             raise FcError(400, "PathNotSupported", f"{head.method} {path} is not supported.")
         if found[0].name not in self._handlers:
             why = NOT_OFFERED.get(found[0].name, "it is newer than this runner")

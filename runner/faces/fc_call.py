@@ -15,6 +15,7 @@ from snapfork.runner.faces.exchange import Head, Reply
 from snapfork.runner.faces.fc_errors import invalid, too_large
 from snapfork.runner.faces.fc_names import Place
 from snapfork.runner.registry.defaults import DEFAULTS
+from snapfork.runner.registry.model import Key
 
 if TYPE_CHECKING:
     from snapfork.runner.invocations.invoker import Invoker
@@ -29,14 +30,14 @@ CHECKSUMS = 4096
 
 @dataclass
 class Desk:
-    """The parts. locate: the address at which a path of this API can be fetched without further signature,
-    for a while. address: where HTTP requests reach a function, without a path."""
+    """The parts. download: (path below /downloads/, call) -> an address from which it can be fetched for a
+    while. address: (function, qualifier) -> where HTTP requests reach it."""
 
     operations: Operations
     invoker: Invoker
     queue: Queue
     place: Place
-    locate: Callable[[str], str]
+    download: Callable[[str, Call], str]
     address: Callable[[str, str], str]
     clock: Callable[[], float] = time.time
     checksums: dict[str, str] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Call:
     values: dict[str, Any]
     request_id: str
     head: Head
+    key: Key
 
     @property
     def function(self) -> str:

@@ -48,14 +48,7 @@ async def invoke(desk: Desk, call: Call) -> Answer:
     result = await desk.invoker.invoke(invocation, tail=values.get("x-fc-log-type") == "Tail")
     if result.version and result.version != version.version:  # an alias drew its other version
         version = desk.operations.get(name, result.version)[1]
-    configuration = version.configuration
-    return fc_results.reply(
-        result,
-        checksum=await code_checksum(desk, version),
-        limit=configuration.timeout,
-        memory=configuration.memory,
-        qualifier=qualifier,
-    )
+    return fc_results.reply(result, await code_checksum(desk, version), qualifier)
 
 
 async def _enqueue(desk: Desk, call: Call, invocation: Invocation) -> Reply:

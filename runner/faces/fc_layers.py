@@ -28,18 +28,18 @@ async def create_layer_version(desk: Desk, call: Call) -> Answer:
         license=members.get("license", ""),
         dialect="fc",
     )
-    return await _shown(desk, layer, located=True)
+    return await _shown(desk, layer, call)
 
 
 async def get_layer_version(desk: Desk, call: Call) -> Answer:
-    return await _shown(desk, _layer(desk, call), located=True)
+    return await _shown(desk, _layer(desk, call), call)
 
 
 async def get_layer_version_by_arn(desk: Desk, call: Call) -> Answer:
     named = layer_of(call.values["arn"])
     if named is None:
         raise invalid(f"'{call.values['arn']}' is not the ARN of a layer version.")
-    return await _shown(desk, _existing(desk, *named), located=True)
+    return await _shown(desk, _existing(desk, *named), call)
 
 
 async def delete_layer_version(desk: Desk, call: Call) -> Answer:
@@ -102,11 +102,11 @@ def _existing(desk: Desk, name: str, version: int) -> LayerVersion:
         raise not_found("layer", name) from None
 
 
-async def _shown(desk: Desk, layer: LayerVersion, located: bool = False) -> dict[str, Any]:
+async def _shown(desk: Desk, layer: LayerVersion, call: Call | None = None) -> dict[str, Any]:
     checksum = await desk.checksum(
         layer.package, lambda: desk.operations.layer_code(layer.layer, layer.version)
     )
-    location = desk.locate(f"layer/{layer.layer}/{layer.version}") if located else ""
+    location = desk.download(f"layer/{layer.layer}/{layer.version}", call) if call else ""
     return fc_views.layer(layer, checksum, location, desk.place)
 
 
