@@ -286,7 +286,11 @@ def _resolve(path: tuple[str, ...], links: dict[tuple[str, ...], str]) -> tuple[
 
 
 def _make_directory(place: Path) -> None:
-    place.mkdir(mode=0o755, parents=True, exist_ok=True)
+    """With its parents, each 0755 whatever the umask."""
+    if not place.is_dir():
+        _make_directory(place.parent)
+        place.mkdir()
+        place.chmod(0o755)
 
 
 def _extract(archive: zipfile.ZipFile, entry: Entry, place: Path, room: int) -> int:

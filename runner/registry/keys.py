@@ -108,6 +108,17 @@ class Keys:
         self._keys = keys
 
 
+def first(data_dir: str | os.PathLike[str]) -> Key | None:
+    """The oldest key of a data directory that may do everything, for commands on the same machine; None where
+    this user may not read them."""
+    try:
+        entries = json.loads((Path(data_dir) / FILE).read_text())["keys"]
+        keys = sorted((_key(one) for one in entries), key=lambda one: one.created)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return next((one for one in keys if one.role == "manage" and one.functions is None), None)
+
+
 def _key(entry: dict[str, object]) -> Key:
     functions = entry["functions"]
     limits = tuple(str(one) for one in functions) if isinstance(functions, list) else None

@@ -3,8 +3,8 @@
 A pass compares what the registry implies with what the gateway was told:
 
 1. New and changed units are put. A changed one is a reload, which the gateway does without losing a request.
-2. Routes are told. One that would move requests to a unit that has not been up yet keeps its old choices, as
-   long as those exist, until that unit is up, has failed to come up, or has had its time.
+2. Routes are told. One that would move requests to a unit that is not there or has not been up yet keeps its
+   old choices, as long as those exist, until that unit is up, has failed to come up, or has had its time.
 3. Units that are not in the registry any more, and that no route told leads to, are dropped: they drain.
 
 Passes follow each other as long as there is something to do; a gateway that does not answer is asked again.
@@ -109,7 +109,6 @@ class Reconciler:
                 units[name] = self._told[name]
         # From here to the routes nothing is awaited but the gateway, which sees units before their routes.
         wished = [owner.route for owner in self._deduction.owners()]
-        wished = [route for route in wished if all(unit in units for unit, _ in route.choices)]
         await self._put(units)
         routes = self._hold_back(wished, units)
         if routes != self._routes:
@@ -143,9 +142,11 @@ class Reconciler:
         routes = []
         for route in wished:
             old = before.get(_key(route))
-            if old is not None and self._cold(route, old, units) and self._can_stay(old):
-                route = replace(route, choices=old.choices)
-            routes.append(route)
+            complete = all(unit in units for unit, _ in route.choices)
+            if old is not None and self._can_stay(old) and (not complete or self._cold(route, old, units)):
+                routes.append(replace(route, choices=old.choices))
+            elif complete:
+                routes.append(route)
         return routes
 
     def _cold(self, route: UnitRoute, old: UnitRoute, units: dict[str, Unit]) -> bool:

@@ -334,10 +334,6 @@ class Deduction:
             choices = self._registry.choices(function.name, qualifier)
         except OperationError:  # a domain's route to an alias that is gone
             return
-        for version, _ in choices:
-            found = self._registry.image.get(Version, function.name, version)
-            if found is None or not found.serving:
-                return
         units = tuple((names.unit(function.name, version), weight) for version, weight in choices)
         reserved = 0 if function.disabled is not None else function.reserved
         asked = "signed" if closed else auth  # so that whoever judges can say 403

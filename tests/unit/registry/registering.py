@@ -27,7 +27,7 @@ def zip_of(files: Mapping[str, str | bytes] = EVENT) -> bytes:
     raw = io.BytesIO()
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)
     return raw.getvalue()
 
 
