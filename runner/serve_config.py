@@ -59,6 +59,7 @@ class ServeConfig:
     whether it makes and uses its own.
     deployed: whether it serves deployed functions, too. user: (uid, gid, name) that these run as, None for the
     runner's own. template_memory: bytes that their templates may take, 0 for a quarter of the machine's.
+    control_auth: "keys", or "none" where nobody must sign. region, account: as functions and ARNs show them.
     """
 
     functions: list[FunctionConfig]
@@ -76,3 +77,6 @@ class ServeConfig:
     deployed: bool = False
     user: tuple[int, int, str] | None = None
     template_memory: int = 0
+    control_auth: str = "keys"
+    region: str = "us-east-1"
+    account: str = "000000000000"

@@ -6,13 +6,13 @@ import ipaddress
 import os
 import socket
 
-from snapfork.runner.cli import django_project, targets
+from snapfork.runner.cli import django_project
 from snapfork.runner.console import Console
 from snapfork.runner.errors import UserError
 
 
 def default_target(directory: str, mounts: list[str], console: Console) -> list[str]:
-    """What to serve when no target was typed. Raises UserError when nothing suggests itself."""
+    """What to serve when no target was typed, [] for what is deployed. Raises UserError."""
     if mounts:
         return []
     found = django_project.find(directory)
@@ -24,9 +24,7 @@ def default_target(directory: str, mounts: list[str], console: Console) -> list[
             f"manage.py in {directory} names no settings with an application beside them.",
             "Name the application: runner serve mysite.wsgi:application",
         )
-    raise UserError(
-        "What shall be served? No target was given, and there is no manage.py here.", targets.TEACH
-    )
+    return []
 
 
 def existing_directory(option: str, path: str) -> str:

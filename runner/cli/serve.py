@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from snapfork.runner import interpreter, runtime_dir
-from snapfork.runner.cli import checks, flags, listeners, targets
+from snapfork.runner.cli import checks, deployment, flags, listeners, targets
 from snapfork.runner.cli.overrides import function_overrides, warn_of_strangers
 from snapfork.runner.console import Console
 from snapfork.runner.kept.store import default_directory
@@ -15,6 +15,7 @@ from snapfork.runner.serve_config import FunctionConfig, ServeConfig
 from snapfork.runner.version import version
 
 NETWORK = "Where it listens"
+DEPLOYED = "Deployed functions (without a target)"
 TRUSTED = ["127.0.0.1", "::1", "unix"]
 
 
@@ -105,13 +106,48 @@ def serve(
         ),
     ] = ",".join(TRUSTED),
     control: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="HOST:PORT|off",
             rich_help_panel=NETWORK,
-            help="TCP address of /status, /metrics and /healthz; loopback only.",
+            show_default="127.0.0.1, any port; 9000 without a target",
+            help="TCP address of /status, /metrics, /healthz and the APIs; loopback only.",
         ),
-    ] = "127.0.0.1:0",
+    ] = None,
+    control_auth: Annotated[
+        str,
+        typer.Option(
+            metavar="keys|none",
+            rich_help_panel=DEPLOYED,
+            help="none: whoever reaches the control address may do everything; to emulate a cloud in tests.",
+        ),
+    ] = "keys",
+    user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=DEPLOYED,
+            show_default="nobody, where the runner is started as root",
+            help="Whom deployed functions run as.",
+        ),
+    ] = None,
+    template_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            rich_help_panel=DEPLOYED,
+            show_default="a quarter of the machine's",
+            help="Memory that templates may take; those that nobody has called for longest go first.",
+        ),
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option(metavar="NAME", rich_help_panel=DEPLOYED, help="As functions and ARNs show it."),
+    ] = "local",
+    account: Annotated[
+        str,
+        typer.Option(metavar="NUMBER", rich_help_panel=DEPLOYED, help="As functions and ARNs show it."),
+    ] = "000000000000",
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="One line per request.")
     ] = True,
@@ -120,7 +156,7 @@ def serve(
     ] = False,
     **settings: Any,
 ) -> None:
-    """Serve a WSGI or ASGI app from instances forked out of a warmed template.
+    """Serve a WSGI or ASGI app from instances forked out of a warmed template; without one, what is deployed.
 
     [bold]Examples[/bold]
 
@@ -130,21 +166,25 @@ def serve(
 
       runner serve shop:app --mount /blog=blog:application --mount api.example.com=api:app
 
-      runner serve   (beside a manage.py: that Django project)
+      runner serve   (beside a manage.py: that Django project; else the functions of `runner deploy`)
     """
     console = Console(json=json_log)
     overrides = flags.overrides(settings)
     directory = checks.existing_directory("--app-dir", app_dir)
-    chosen = targets.resolve(target or checks.default_target(directory, mount or [], console), mount or [])
+    words = target or checks.default_target(directory, mount or [], console)
+    deployed = not words and not mount
+    chosen = [] if deployed else targets.resolve(words, mount or [])
+    apart = deployment.check(deployed, control_auth, user, template_memory, region, account)
     reload_dirs = [checks.existing_directory("--reload-dir", entry) for entry in reload_dir or []] or [
         directory
     ]
     proxies = checks.check_proxies(trusted_proxies)
-    control_address = checks.check_control(control)
+    control_address = checks.check_control(control or (deployment.CONTROL if deployed else "127.0.0.1:0"))
     sockets, urls = listeners.open_listeners(host, port, uds)
     own_file = listeners.own_file(sockets, uds)
     try:
-        functions = configure(chosen, directory, python, overrides, console)
+        functions = configure(chosen, directory, python, overrides, console) if chosen else []
+        data = os.path.abspath(data_dir or default_directory())
         config = ServeConfig(
             functions=functions,
             listeners=sockets,
@@ -155,10 +195,14 @@ def serve(
             access_log=("json" if json_log else "text") if access_log else "off",
             control=control_address,
             version=version(),
-            runtime_dir=runtime_dir.create(note(urls, functions)),
-            data_dir=os.path.abspath(data_dir or default_directory()),
+            runtime_dir=runtime_dir.create(note(urls, functions) | {"deployed": deployed, "data_dir": data}),
+            data_dir=data,
             keeps_snapshots=snapshot,
+            deployed=deployed,
+            **apart,
         )
+        if deployed:
+            deployment.teach(config, console)
         raise typer.Exit(run(config, console))
     finally:
         if own_file:

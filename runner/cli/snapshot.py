@@ -110,6 +110,8 @@ def _make(config: FunctionConfig, path: str, draft: str, wish: dict[str, Any], c
             f"{config.name}: these modules are not in the file and must be there when it is restored: "
             f"{', '.join(captured['needs'])}."
         )
+    for one in captured["warnings"]:
+        console.warn(f"{config.name}: captured: {one}")
     inside = f"{len(captured['modules'])} modules inside"
     typer.echo(f"{path}: {size_text(captured['bytes'])}, {inside}; serve it: runner serve {path}")
 

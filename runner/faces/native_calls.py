@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import uuid
 from typing import Any
@@ -15,8 +14,8 @@ from snapfork.runner.invocations.queue import Queue
 from snapfork.runner.registry.errors import Denied, Invalid
 from snapfork.runner.registry.keys import Keys
 from snapfork.runner.registry.operations import Operations
-from snapfork.runner.telemetry.desk import LogDesk
-from snapfork.runner.telemetry.history import History, Wanted
+from snapfork.runner.telemetry.history import Wanted
+from snapfork.runner.telemetry.service import Telemetry
 
 PAYLOAD_LIMIT = 32 << 20
 """Of synchronous and asynchronous invocations: the larger of the two dialects' limits."""
@@ -25,17 +24,16 @@ HEADER = b"x-snapfork-"
 
 
 class CallEndpoints:
-    """`history` is the path of the telemetry store."""
+    """Each asks one thing of those who know."""
 
     def __init__(
-        self, operations: Operations, invoker: Invoker, queue: Queue, keys: Keys, desk: LogDesk, history: str
+        self, operations: Operations, invoker: Invoker, queue: Queue, keys: Keys, telemetry: Telemetry
     ) -> None:
         self._operations = operations
         self._invoker = invoker
         self._queue = queue
         self._keys = keys
-        self._desk = desk
-        self._history = history
+        self._telemetry = telemetry
 
     def endpoints(self) -> list[Endpoint]:
         one = ("functions", "*")
@@ -93,20 +91,20 @@ class CallEndpoints:
 
     async def logs(self, asked: Asked) -> dict[str, Any]:
         wanted = self._wanted(asked, 1000)
-        await self._desk.sync()
-        return {"lines": await asyncio.to_thread(self._read, lambda history: history.lines(wanted))}
+        await self._telemetry.desk.sync()
+        return {"lines": await self._telemetry.read(lambda history: history.lines(wanted))}
 
     async def records(self, asked: Asked) -> dict[str, Any]:
         wanted = self._wanted(asked, 100)
-        await self._desk.sync()
-        return {"records": await asyncio.to_thread(self._read, lambda history: history.records(wanted))}
+        await self._telemetry.desk.sync()
+        return {"records": await self._telemetry.read(lambda history: history.records(wanted))}
 
     async def invocation(self, asked: Asked) -> dict[str, Any]:
         """Records and log lines of one request id."""
         wanted = Wanted(request_id=asked.names[0], limit=MOST_LINES)
-        await self._desk.sync()
-        records, lines = await asyncio.to_thread(
-            self._read, lambda history: (history.records(wanted), history.lines(wanted))
+        await self._telemetry.desk.sync()
+        records, lines = await self._telemetry.read(
+            lambda history: (history.records(wanted), history.lines(wanted))
         )
         if asked.key.functions is not None:
             others = {one.function for one in (*records, *lines)} - set(asked.key.functions)
@@ -129,13 +127,6 @@ class CallEndpoints:
             newest=after is None,
         )
 
-    def _read(self, what: Any) -> Any:
-        history = History(self._history)
-        try:
-            return what(history)
-        finally:
-            history.close()
-
     # -- keys ------------------------------------------------------------------------------------------
 
     async def keys(self, _asked: Asked) -> dict[str, Any]:
@@ -154,14 +145,14 @@ class CallEndpoints:
         if role not in ("manage", "invoke"):
             raise Invalid("role must be manage or invoke.", "role")
         description = str(given.get("description") or "")
-        key = await self._keys.create(role, tuple(functions) if functions else None, description)
+        key = self._keys.create(role, tuple(functions) if functions else None, description)
         return {"key": key, "secret": key.secret}
 
     async def delete_key(self, asked: Asked) -> dict[str, Any]:
         (identity,) = asked.names
         if identity == asked.key.id:
             raise Invalid("A key cannot delete itself: use another one.", "id")
-        await self._keys.delete(identity)
+        self._keys.delete(identity)
         return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +21,11 @@ HANDLER = "app"
 
 
 class FunctionEndpoints:
-    """Thin: each asks one operation."""
+    """Thin: each asks one operation. `addresses`: where a function answers HTTP."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, addresses: Callable[[str], list[str]]) -> None:
         self._operations = operations
+        self._addresses = addresses
 
     def endpoints(self) -> list[Endpoint]:
         one, functions = ("functions", "*"), ("functions",)
@@ -33,6 +35,7 @@ class FunctionEndpoints:
             Endpoint("GET", one, self.show, own=True),
             Endpoint("DELETE", one, self.delete, own=True),
             Endpoint("GET", (*one, "progress"), self.progress, own=True),
+            Endpoint("GET", (*one, "addresses"), self.addresses, own=True),
             Endpoint("GET", (*one, "versions"), self.versions, own=True),
             Endpoint("POST", (*one, "versions"), self.publish, own=True),
             Endpoint("GET", (*one, "aliases"), self.aliases, own=True),
@@ -100,6 +103,9 @@ class FunctionEndpoints:
         (name,) = asked.names
         version = self._operations.get(name)[1]
         return {"version": version, "lines": self._operations.build_progress(name)}
+
+    async def addresses(self, asked: Asked) -> dict[str, Any]:
+        return {"addresses": self._addresses(asked.names[0])}
 
     async def delete(self, asked: Asked) -> dict[str, Any]:
         await self._operations.delete(asked.names[0], asked.query.get("qualifier", ""))

@@ -139,8 +139,6 @@ class Gateway:
             self.door.listen([private_listener(path)], direct=True)
             if not self.functions:
                 self.units.stock()
-        if not self.functions:
-            self._open()
 
     def _start_logs(self) -> None:
         ours, theirs = fds.pair()
@@ -197,11 +195,18 @@ class Gateway:
         self._keep(process, "services process", self._start_services)
 
     def _services_ready(self, where: dict[str, Any]) -> None:
+        if "fatal" in where:
+            self.console.error(where["fatal"])
+            self.exit_status = 1
+            self._finish()
+            return
         self.control = where
         tcp = where.get("control_tcp")
         if tcp:
             self.config.control = (tcp[0], tcp[1])  # the same address should it have to start again
             self.console.info(f"control: http://{tcp[0]}:{tcp[1]}/status")
+        if not self.functions and not self._listening:
+            self._open()  # not before: what is deployed has its routes now
 
     def _tell(self, message: dict[str, Any]) -> bool:
         """Send the services process what it has not asked for; False when it is not there."""

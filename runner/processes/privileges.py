@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import sys
 
-from snapfork.runner.processes import memory
+from snapfork.runner.processes import memory, reach
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
 OOM_SCORE = 300  # as a template's
@@ -19,11 +21,15 @@ def become(uid: int, gid: int, name: str) -> None:
     """Drop root for `uid` and `gid` alone, without a way back. Raises NotPossible.
 
     A process that has done so is not dumpable any more: others of the same user can neither trace it nor read
-    its memory.
+    its memory. Where the interpreter lies out of the user's reach, it is brought into it (see reach.py).
     """
     memory.prefer_for_oom_kill("self", OOM_SCORE)  # afterwards it may not; forks have it, too
     try:
         if os.geteuid() != uid:
+            with contextlib.suppress(
+                OSError
+            ):  # a container may forbid to mount; the look below says the rest
+                reach.open_view(uid, gid, _needed())
             os.setgroups([])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
@@ -36,6 +42,13 @@ def become(uid: int, gid: int, name: str) -> None:
                 f"user {name} may not read {path}: deployed functions need an interpreter and a snapfork "
                 "that this user can read, or another user (--user)"
             )
+
+
+def _needed() -> list[str]:
+    """The directories that this interpreter, its packages and snapfork lie in."""
+    own = os.path.realpath(__file__)
+    program = os.path.dirname(os.path.realpath(sys.executable))
+    return [sys.prefix, sys.base_prefix, program, os.path.dirname(os.path.dirname(own)), *sys.path]
 
 
 def hide() -> None:

@@ -81,7 +81,7 @@ class ControlApi:
 
     async def health(self, _request: Request) -> Response:
         """200 when every function can answer, else 503 and which cannot."""
-        status = await self.link.ask("status", timeout=2.0)
+        status = await self.link.ask("status", within=2.0)
         served = [one for one in status["functions"] if not one.get("deployed")]  # those start when called
         failing = {f["name"]: reason for f in served if (reason := _failure(f))}
         if failing:

@@ -21,6 +21,9 @@ def start(config: ServeConfig, control_fd: int, life_fd: int) -> subprocess.Pope
         "deployed": config.deployed,
         "user": config.user,
         "urls": config.urls,
+        "control_auth": config.control_auth,
+        "region": config.region,
+        "account": config.account,
     }
     return _exec("main", setup, (control_fd, life_fd))
 

@@ -67,16 +67,16 @@ class GatewayLink:
         data = json.dumps(message).encode()
         self._writer.write(LENGTH.pack(len(data)) + data)
 
-    async def ask(self, operation: str, timeout: float = 5.0, **arguments: Any) -> Any:
-        """The gateway's result for `operation`. Raises GatewayError, GatewayTimeout after `timeout` s."""
+    async def ask(self, operation: str, within: float = 5.0, **arguments: Any) -> Any:
+        """The gateway's result for `operation`. Raises GatewayError, GatewayTimeout after `within` s."""
         number = next(self._numbers)
         answer = asyncio.get_running_loop().create_future()
         self._open[number] = answer
         try:
             self.send({"id": number, "op": operation, **arguments})
-            reply = await asyncio.wait_for(answer, timeout)
+            reply = await asyncio.wait_for(answer, within)
         except TimeoutError:
-            raise GatewayTimeout(f"The gateway did not answer within {timeout:g} s.") from None
+            raise GatewayTimeout(f"The gateway did not answer within {within:g} s.") from None
         finally:
             self._open.pop(number, None)
         if not reply.get("ok"):

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+import uvloop
+from snapfork.runner.errors import UserError
 from snapfork.runner.processes import life
 from snapfork.runner.runtime_dir import SOCKET, TOKEN
 from snapfork.runner.services import control
@@ -71,8 +73,23 @@ async def serve(setup: dict[str, Any]) -> None:
     await link.start()
     directory: str = setup["runtime_dir"]
     path = os.path.join(directory, SOCKET)
-    faces = [(unix_listener(path), control.build(link, None))]
     ready: dict[str, Any] = {"control_uds": path, "control_tcp": None}
+    deployed = None
+    if setup["deployed"]:
+        from snapfork.runner.services.deployed import DeployedServices  # late: others need none of it
+
+        try:
+            deployed = await DeployedServices.start(setup, link)
+        except UserError as error:
+            link.send({"ready": ready | {"fatal": str(error)}})
+            await ended.wait()
+            return
+
+    def face(token: str | None) -> Any:
+        plain = control.build(link, token)
+        return deployed.face(plain) if deployed is not None else plain
+
+    faces = [(unix_listener(path), face(None))]
     if setup["tcp"]:
         try:
             tcp = tcp_listener(*setup["tcp"])
@@ -80,7 +97,7 @@ async def serve(setup: dict[str, Any]) -> None:
             ready["error"] = f"The control address {setup['tcp'][0]}:{setup['tcp'][1]}: {error.strerror}."
         else:
             ready["control_tcp"] = list(tcp.getsockname()[:2])
-            faces.append((tcp, control.build(link, write_token(directory))))
+            faces.append((tcp, face(write_token(directory))))
     servers = [(Server(_config(app)), sock) for sock, app in faces]
     tasks = [asyncio.create_task(server.serve([sock])) for server, sock in servers]
     while not all(server.started for server, _ in servers):
@@ -90,6 +107,8 @@ async def serve(setup: dict[str, Any]) -> None:
     for server, _ in servers:
         server.should_exit = True
     await asyncio.wait(tasks, timeout=1.0)
+    if deployed is not None:
+        await deployed.stop()
 
 
 def _config(app: Any) -> uvicorn.Config:
@@ -107,11 +126,11 @@ def _config(app: Any) -> uvicorn.Config:
 
 
 def main() -> None:
-    """Argument: JSON {"control_fd", "life_fd", "runtime_dir", "tcp": [host, port] or null}."""
+    """Argument: JSON, see launch.start."""
     setup = json.loads(sys.argv[1])
     life.arm(setup["life_fd"])
     life.shield()
-    asyncio.run(serve(setup))
+    uvloop.run(serve(setup))
 
 
 if __name__ == "__main__":
