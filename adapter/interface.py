@@ -88,12 +88,12 @@ def is_factory(thing: Any, said: str | None = None) -> bool:
 
 
 def is_handler(thing: Any, name: str = "") -> bool:
-    """Whether `thing` is a function of an event and its context, and no web app.
+    """Whether `thing` is a function (or called like one) of an event and its context, and no web app.
 
     Two positional arguments are a WSGI app's, too: their names tell, or the `name` by which the function was
     found ("handler", "lambda_handler"). An async function of two arguments can be nothing else.
     """
-    if not _is_function(thing):
+    if isinstance(thing, type) or not callable(thing):
         return False
     known = marks.of(thing)
     shape = None if known is not None and known.interface else shape_of(thing)
@@ -104,6 +104,8 @@ def is_handler(thing: Any, name: str = "") -> bool:
         return False
     if first in _EVENTS or second in _CONTEXTS:
         return len(shape.required) > 0
+    if not _is_function(thing):
+        return False
     return len(shape.required) == 2 and (shape.is_async or name.rpartition("_")[2] == "handler")
 
 

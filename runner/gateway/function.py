@@ -237,7 +237,7 @@ class Function:
         asked = report["settings"]["max_instances"]
         if asked:
             return int(asked)
-        return self.core.cores * (4 if report["interface"] == "wsgi" else 1)
+        return self.core.cores * (1 if report["interface"] == "asgi" else 4)
 
     def template_failed(self, template: Template, sentence: str, traceback: str | None) -> None:
         if template is not self.building:

@@ -26,7 +26,7 @@ MAX_RETRIES = 3
 
 def settle(pool: Pool, one: Instance, conn: Connection) -> None:
     """Give the client of a dead instance what it is owed."""
-    found, request = verdict(one, conn, flags_lead=pool.interface == "wsgi")
+    found, request = verdict(one, conn, flags_lead=pool.interface != "asgi")
     conn.instance = None
     if found is Verdict.RELEND and one.cause == "timeout" and conn.late:
         found = Verdict.ANSWER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from snapfork.runner.processes.access import AccessLog
@@ -28,16 +29,21 @@ def run(
     first: Loan | None,
     lifespan: Lifespan | None,
     loop: asyncio.AbstractEventLoop | None = None,
+    begin: Callable[[asyncio.AbstractEventLoop], None] | None = None,
+    end: Callable[[asyncio.AbstractEventLoop], None] | None = None,
 ) -> None:
     """Serve until the gateway is gone, or this process leaves and nothing is left to serve.
 
     With `lifespan` start-up code runs here first, and shutdown code before the return. Raises LifespanFailed
-    when start-up fails; `first` is then still in `link.loans`.
+    when start-up fails; `first` is then still in `link.loans`. `begin` and `end` are called after start-up
+    and before shutdown, while the loop stands.
     """
     loop = loop or new_loop()
     asyncio.set_event_loop(loop)
     if lifespan is not None:
         loop.run_until_complete(lifespan.startup())
+    if begin is not None:
+        begin(loop)
     link.ready()
 
     def on_quiet() -> None:
@@ -52,6 +58,8 @@ def run(
     loop.run_forever()
     loop.remove_reader(link.fd)
     host.close()
+    if end is not None:
+        end(loop)
     if lifespan is not None and not link.closed:
         _shut_down(loop, lifespan)
 

@@ -19,7 +19,10 @@ from snapfork.runner.processes.touched import Touched
 from snapfork.runner.wire import fds, frames, page
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from snapfork.runner.kept.recorder import Recorder
+    from snapfork.runner.processes.ledger import Ledger
     from snapfork.runner.processes.lifespan import Lifespan
     from snapfork.runner.processes.load import Loaded
     from snapfork.runner.processes.serving import Served
@@ -41,6 +44,7 @@ class Prepared:
     of that moment. arm_each: instances do not die with the gateway by their process group. touched: the pages
     that spares copy ahead; None where instances are not forked. recorder, begun_ns, init_ms: what
     initialising read, when it began (CLOCK_REALTIME) and how long it took, where a snapshot is to be kept.
+    initialise: where a deployed function's initializer runs: "template" (it has), "instance" or "".
     """
 
     order: dict[str, Any]
@@ -55,6 +59,7 @@ class Prepared:
     recorder: Recorder | None = None
     begun_ns: int = 0
     init_ms: float = 0.0
+    initialise: str = ""
 
     def make_ready(self) -> None:
         """Look up, once for all instances, what each would otherwise pay for."""
@@ -144,6 +149,7 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
             os._exit(FAILED_START)
         hooks.run_initializer(loaded.hooks)
         prepared = Prepared(order, loaded, make_served(loaded, order))
+        prepared.initialise = "instance" if order.get("initializer") else ""
         if loaded.interface == "asgi":
             prepared.lifespan = "off" if loaded.settings["lifespan"] == "off" else "instance"
         life.shield()
@@ -166,10 +172,14 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
     served = prepared.served
     served.page = link.page
     lifespan = _own_lifespan(prepared)
+    if prepared.initialise == "instance" and served.interface == "wsgi":
+        _initialise(prepared, link, None)
     if start.trial:
         _trial(prepared, link, lifespan, start.t0_ns)
         return
     served.access.mode = prepared.order["access_log"]
+    if prepared.order.get("record"):
+        served.ledger = _ledger(prepared, start.number)
     first = None
     if start.loan:
         first = link.accept(frames.unpack_loan(memoryview(start.loan)), received[3])
@@ -180,7 +190,7 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
     if served.interface == "asgi":
         from snapfork.runner.processes import asgi_loop
 
-        asgi_loop.run(served, link, first, lifespan)
+        asgi_loop.run(served, link, first, lifespan, begin=_beginner(prepared, link), end=_ender(prepared))
         return
     link.ready()
     if served.settings["concurrency"] == 1:
@@ -191,6 +201,52 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
         from snapfork.runner.processes import wsgi_threads
 
         wsgi_threads.run(served, link, first)
+    _stop(prepared, None)
+
+
+def _ledger(prepared: Prepared, number: int) -> Ledger:
+    from snapfork.runner.processes.ledger import Ledger
+
+    order, is_event = prepared.order, prepared.loaded.kind == "event"
+    return Ledger(order.get("context") or {}, order["function"], str(number), records=True, is_event=is_event)
+
+
+def _initialise(prepared: Prepared, link: Link, loop: AbstractEventLoop | None) -> None:
+    """Run the initializer of a deployed function; a process in which it fails goes at once."""
+    from snapfork.runner.processes import lifecycle
+
+    try:
+        lifecycle.initialise(prepared.order, prepared.served, loop)
+    except lifecycle.HookFailed as failure:
+        traceback.print_exc()
+        stdio.drain()
+        told = {"sentence": str(failure), "traceback": None}
+        fds.send(link.sock, frames.pack_json({"failed": told}))
+        os._exit(FAILED_START)
+
+
+def _stop(prepared: Prepared, loop: AbstractEventLoop | None) -> None:
+    """Run pre-stop of a deployed function."""
+    if not prepared.order.get("pre_stop"):
+        return
+    from snapfork.runner.processes import lifecycle
+
+    try:
+        lifecycle.stop(prepared.order, prepared.served, loop)
+    except lifecycle.HookFailed:
+        traceback.print_exc()
+
+
+def _beginner(prepared: Prepared, link: Link) -> Callable[[AbstractEventLoop], None] | None:
+    if prepared.initialise != "instance":
+        return None
+    return lambda loop: _initialise(prepared, link, loop)
+
+
+def _ender(prepared: Prepared) -> Callable[[AbstractEventLoop], None] | None:
+    if not prepared.order.get("pre_stop"):
+        return None
+    return lambda loop: _stop(prepared, loop)
 
 
 def import_loop(served: Served) -> None:
@@ -227,6 +283,8 @@ def _trial(prepared: Prepared, link: Link, lifespan: Lifespan | None, t0_ns: int
         asyncio.set_event_loop(loop)
         if lifespan is not None:
             loop.run_until_complete(lifespan.startup())
+        if prepared.initialise == "instance":
+            _initialise(prepared, link, loop)
     ready_ms = (time.monotonic_ns() - t0_ns) / 1e6
     request_ms = 0.0
     if requests:

@@ -19,7 +19,7 @@ from typing import Any
 from snapfork.adapter import hooks as adapter_hooks
 from snapfork.adapter import interface, marks, settings
 from snapfork.adapter.settings import SettingError
-from snapfork.runner.processes import load_errors
+from snapfork.runner.processes import handlers, load_errors
 from snapfork.runner.processes import target as targets
 from snapfork.runner.processes.load_errors import LoadError
 from snapfork.runner.processes.target import Target
@@ -27,7 +27,8 @@ from snapfork.runner.processes.target import Target
 __all__ = ["LoadError", "Loaded", "load"]
 
 BARE = ("application", "app", "create_app", "make_app")
-"""What a bare module is searched for, in this order."""
+"""What a bare module is searched for, in this order; then for handlers of events."""
+HANDLERS = ("handler", "lambda_handler")
 CONCURRENCY = {"wsgi": 1, "asgi": 32}
 FLASK_COMMAND = "FLASK_RUN_FROM_CLI"
 
@@ -36,8 +37,9 @@ FLASK_COMMAND = "FLASK_RUN_FROM_CLI"
 class Loaded:
     """A loaded app.
 
-    interface: "wsgi" or "asgi". settings: every setting, resolved. hooks: name -> functions of `serverless`
-    (see `hooks` for those registered elsewhere). target: "module:attr", with the attribute that was found.
+    interface: "wsgi" or "asgi". kind: "web", or "event" for a handler, whose app is one of adapter.events.
+    settings: every setting, resolved. hooks: name -> functions of `serverless` (see `hooks` for those
+    registered elsewhere). target: "module:attr", with the attribute that was found.
     restored: it comes from a snapshot, and its initializer hooks have run: what the snapshot says of itself.
     state: what its lifespan had filled.
     """
@@ -49,6 +51,7 @@ class Loaded:
     target: str
     restored: dict[str, Any] | None = None
     state: dict[str, Any] = field(default_factory=dict)
+    kind: str = "web"
 
 
 def load(order: Mapping[str, Any]) -> Loaded:
@@ -64,24 +67,28 @@ def load(order: Mapping[str, Any]) -> Loaded:
     threads = order.get("setup", {}).get("threads", {})
     _set_environment(overrides.get("env", {}), threads, {})
     if order.get("restore"):
-        loaded = restore(order["restore"], app_dir, overrides)
+        loaded = restore(order["restore"], app_dir, order)
         _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
         return loaded
     try:
-        target = targets.parse(order["target"])
+        target = handlers.as_attribute(targets.parse(order["target"]), app_dir)
     except targets.TargetError as error:
         raise LoadError(str(error)) from None
     with _flask_stays_quiet():
         module = import_module(target.module, app_dir)
         found = find_attribute(module, target, app_dir)
-        app = _make(found, target, app_dir)
+        is_event = not target.called and handlers.is_event(found, target.attr, order)
+        app = found if is_event else _make(found, target, app_dir)
+    if is_event or (target.called and handlers.is_event(app, "", order)):
+        app = handlers.wrap(app, order)
     loaded = _judge(app, target, overrides, app_dir)
     _set_environment(loaded.settings["env"], threads, overrides.get("env", {}))
     return loaded
 
 
-def restore(path: str, app_dir: str, overrides: Mapping[str, Any]) -> Loaded:
+def restore(path: str, app_dir: str, order: Mapping[str, Any]) -> Loaded:
     """The app of a snapshot file that has been checked. Raises LoadError."""
+    overrides = order.get("overrides") or {}
     from snapfork.adapter.snapshots.errors import SnapshotError
 
     try:
@@ -97,6 +104,8 @@ def restore(path: str, app_dir: str, overrides: Mapping[str, Any]) -> Loaded:
         app, state = snapshot.load(opened)
     except SnapshotError as error:
         raise LoadError(str(error)) from None
+    if handlers.is_wrapped(app):
+        handlers.suit(app, order)
     loaded = _judge(app, header.target or os.path.basename(path), overrides, app_dir)
     loaded.restored, loaded.state = header.settings, state or {}
     return loaded
@@ -177,7 +186,9 @@ def _check_shadow(top: str, app_dir: str) -> None:
 def find_attribute(module: ModuleType, target: Target, app_dir: str) -> Any:
     """What `target` names in `module`; a bare module's attribute is filled in. Raises LoadError."""
     if not target.attr:
-        target.attr = next((name for name in BARE if callable(getattr(module, name, None))), "")
+        target.attr = next((name for name in BARE if callable(getattr(module, name, None))), "") or next(
+            (name for name in HANDLERS if interface.is_handler(getattr(module, name, None), name)), ""
+        )
         if not target.attr:
             raise load_errors.no_attribute(module, "", app_dir)
     found: Any = module
@@ -269,7 +280,12 @@ def _judge(app: Any, target: Target | str, overrides: Mapping[str, Any], app_dir
         raise LoadError(f"{target}: {error}") from None
     except Exception as error:  # a proxy that is not bound to anything yet
         raise load_errors.failed(f"{target} is not an app", error, app_dir) from None
+    is_event = handlers.is_wrapped(app)
+    if is_event and "warmup" not in {**noted.settings, **overrides}:
+        resolved["warmup"] = []  # what calls a handler has effects, other than GET / of a web app
     if resolved["concurrency"] is None:
         resolved["concurrency"] = CONCURRENCY[kind]
     hooks = {name: list(noted.hooks.get(name, ())) for name in adapter_hooks.NAMES}
-    return Loaded(app, kind, resolved, hooks, str(target))
+    if is_event and not app.function.get("timeout"):
+        app.function["timeout"] = resolved["timeout"]
+    return Loaded(app, kind, resolved, hooks, str(target), kind="event" if is_event else "web")

@@ -275,6 +275,8 @@ def _kind(thing: Any, module: ModuleType) -> str | None:
         is_definition = hasattr(thing, "__qualname__")
         if is_definition and home != module.__name__:
             return None  # imported from elsewhere
+        if interface.is_handler(thing, getattr(thing, "__name__", "")):
+            return "an event handler"
         made = interface.is_factory(thing)
         if isinstance(thing, type):
             return "a class"

@@ -30,7 +30,7 @@ from snapfork.runner.processes.descriptors import open_descriptors
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.processes.instance import Prepared
 from snapfork.runner.processes.load import LoadError, load
-from snapfork.runner.processes.load_errors import start_up_failed
+from snapfork.runner.processes.load_errors import start_up_failed, user_traceback
 from snapfork.runner.processes.origins import Origins
 from snapfork.runner.processes.quiesce import quiesce
 from snapfork.runner.processes.serving import make_served
@@ -38,8 +38,10 @@ from snapfork.runner.processes.target import is_snapshot
 from snapfork.runner.wire import fds, frames
 
 OOM_SCORE = 300  # before the gateway, after instances
-INITIALISING = ("import", "initialise", "lifespan")
+INITIALISING = ("import", "initialise", "lifespan", "initializer")
 """The stages that a restore saves."""
+CANDIDATES = ("lifespan", "initializer")
+"""The stages that are tried in a process which is given up if they leave what cannot be forked."""
 
 
 def main(order: dict[str, Any], received: list[int]) -> None:
@@ -79,7 +81,12 @@ class Failed(Exception):
 
 
 class Builder:
-    """One walk through the stages, telling the gateway about each."""
+    """One walk through the stages, telling the gateway about each.
+
+    records: what the app reads is noted although no snapshot is to be kept.
+    """
+
+    records = False
 
     def __init__(self, order: dict[str, Any], control: socket.socket) -> None:
         self.order = order
@@ -112,7 +119,7 @@ class Builder:
         if self._look_up():
             return None
         self.origins.install()
-        if self.order["keep"]:
+        if self.records or self.order["keep"]:
             self.recorder.install()
         with self.stage("restore" if self.order.get("restore") else "import"):
             try:
@@ -129,13 +136,20 @@ class Builder:
         wish = loaded.settings["lifespan"]
         if loaded.restored is not None and wish == "auto":
             return self._go_on(prepared, loaded.restored)
-        if loaded.interface == "wsgi" or wish == "off":
-            prepared.lifespan = "off" if loaded.interface == "asgi" else "none"
+        if loaded.interface == "wsgi" or wish in ("off", "instance"):
+            prepared.lifespan = "none" if loaded.interface == "wsgi" else wish
+            return self._with_initializer(prepared)
+        return self._with_candidate(prepared, start_up=True)
+
+    def _with_initializer(self, prepared: Prepared) -> Prepared | None:
+        """The lifespan needs no trial; a deployed function's initializer does, if there is one."""
+        if not self.order.get("initializer"):
             return self._finish(prepared, None)
-        if wish == "instance":
-            prepared.lifespan = "instance"
+        if prepared.lifespan == "instance":
+            prepared.initialise = "instance"
+            self.order["keep"] = False
             return self._finish(prepared, None)
-        return self._with_candidate(prepared)
+        return self._with_candidate(prepared, start_up=False)
 
     def _look_up(self) -> bool:
         """Find the snapshot that this order names, or may use; True if another process is to restore it."""
@@ -171,17 +185,21 @@ class Builder:
         prepared.lifespan = past.get("lifespan") or "none"
         prepared.served.state.update(prepared.loaded.state)
         self.order["skip_warmup"] = sorted({*self.order["skip_warmup"], *past.get("skip_warmup", ())})
-        return self._finish(prepared, None)
+        known, where = past.get("initializer") or (None, "")
+        if self.order.get("initializer") and known == self.order["initializer"]:
+            prepared.initialise = where
+            return self._finish(prepared, None)
+        return self._with_initializer(prepared)
 
-    # -- lifespan: a candidate runs start-up once -------------------------------------------------------
+    # -- lifespan and initializer: a candidate runs them once ------------------------------------------
 
-    def _with_candidate(self, prepared: Prepared) -> Prepared | None:
+    def _with_candidate(self, prepared: Prepared, *, start_up: bool) -> Prepared | None:
         read, write = os.pipe2(os.O_CLOEXEC)
         with life.shielded_children():
             pid = os.fork()
         if pid == 0:
             os.close(read)
-            return self._candidate(prepared, write)
+            return self._candidate(prepared, write, start_up)
         os.close(write)
         with open(read, "rb") as pipe:
             verdict = pipe.read().decode()
@@ -190,16 +208,58 @@ class Builder:
         os.waitpid(pid, 0)
         if not verdict.startswith("dirty"):
             raise Failed("the app's start-up code ended the process; look at its last output above")
-        prepared.lifespan = "instance"
+        if start_up:
+            prepared.lifespan = "instance"
+        if self.order.get("initializer"):
+            prepared.initialise = "instance"
+            self.order["keep"] = False
         prepared.notes = json.loads(verdict[5:])
         return self._finish(prepared, None)
 
-    def _candidate(self, prepared: Prepared, verdict: int) -> Prepared | None:
-        from snapfork.runner.processes.lifespan import Lifespan, LifespanFailed
-        from snapfork.runner.processes.loops import TemplateLoop
-
+    def _candidate(self, prepared: Prepared, verdict: int, start_up: bool) -> Prepared | None:
         self.auditor.own_fds.add(verdict)
-        loop = TemplateLoop()
+        loop = lifespan = None
+        if prepared.loaded.interface == "asgi":
+            loop = self._make_loop()
+        if start_up:
+            lifespan = self._start_up(prepared, loop, verdict)
+        if self.order.get("initializer"):
+            self._initialise(prepared, loop, verdict)
+        findings = self._warm_and_audit(prepared, loop)
+        early = [one for one in findings if one.severity == "spawn" and one.stage in CANDIDATES]
+        others = [one for one in findings if one.severity == "spawn" and one.stage not in CANDIDATES]
+        if early and not any(one.request is None for one in others):
+            if lifespan is not None:
+                self._undo_startup(loop, lifespan)
+            notes = [one.as_dict() | {"severity": "note"} for one in early]
+            os.write(verdict, b"dirty" + json.dumps(notes).encode())
+            stdio.drain()
+            os._exit(0)
+        if loop is not None:
+            loop.end()
+            self.auditor.loop = None
+            self.auditor.own_fds -= loop.fds
+        finished = self._conclude(prepared, findings, self_pid=True)
+        os.write(verdict, b"taken" if finished is not None else b"over")
+        os.close(verdict)
+        return finished
+
+    def _initialise(self, prepared: Prepared, loop: Any, verdict: int) -> None:
+        from snapfork.runner.processes import lifecycle
+
+        try:
+            with self.stage("initializer"):
+                lifecycle.initialise(self.order, prepared.served, loop.loop if loop is not None else None)
+        except lifecycle.HookFailed as failure:
+            os.write(verdict, b"over")
+            trace = None if failure.__cause__ is None else user_traceback(failure.__cause__)
+            raise Failed(str(failure), trace) from None
+        prepared.initialise = "template"
+        self.auditor.check("initializer")
+
+    def _start_up(self, prepared: Prepared, loop: Any, verdict: int) -> Any:
+        from snapfork.runner.processes.lifespan import Lifespan, LifespanFailed
+
         lifespan = Lifespan(prepared.loaded.app, prepared.served.state)
         try:
             with self.stage("lifespan") as about:
@@ -209,27 +269,10 @@ class Builder:
             os.write(verdict, b"over")
             told = start_up_failed(failure.sentence, failure.traceback, self.order["app_dir"])
             raise Failed(told.sentence, told.traceback_text) from None
-        self.auditor.own_fds |= loop.fds
-        self.auditor.loop = loop.loop
         self.auditor.check("lifespan")
         prepared.lifespan = "template" if lifespan.supported else "none"
         lifespan.hold()
-        findings = self._warm_and_audit(prepared, loop)
-        from_startup = [one for one in findings if one.severity == "spawn" and one.stage == "lifespan"]
-        others = [one for one in findings if one.severity == "spawn" and one.stage != "lifespan"]
-        if from_startup and not any(one.request is None for one in others):
-            self._undo_startup(loop, lifespan)
-            notes = [one.as_dict() | {"severity": "note"} for one in from_startup]
-            os.write(verdict, b"dirty" + json.dumps(notes).encode())
-            stdio.drain()
-            os._exit(0)
-        loop.end()
-        self.auditor.loop = None
-        self.auditor.own_fds -= loop.fds
-        finished = self._conclude(prepared, findings, self_pid=True)
-        os.write(verdict, b"taken" if finished is not None else b"over")
-        os.close(verdict)
-        return finished
+        return lifespan
 
     def _undo_startup(self, loop: Any, lifespan: Any) -> None:
         try:
@@ -244,19 +287,25 @@ class Builder:
 
     def _finish(self, prepared: Prepared, loop: Any) -> Prepared | None:
         if prepared.loaded.interface == "asgi" and loop is None and prepared.lifespan != "instance":
-            from snapfork.runner.processes.loops import TemplateLoop
-
-            loop = TemplateLoop()
-            self.auditor.own_fds |= loop.fds
-            self.auditor.loop = loop.loop
+            loop = self._make_loop()
         findings = self._warm_and_audit(prepared, loop)
         if loop is not None:
             loop.end()
         return self._conclude(prepared, findings, self_pid=False)
 
+    def _make_loop(self) -> Any:
+        """A loop whose descriptors are none of the app's."""
+        from snapfork.runner.processes.loops import TemplateLoop
+
+        loop = TemplateLoop()
+        self.auditor.own_fds |= loop.fds
+        self.auditor.loop = loop.loop
+        return loop
+
     def _warm_and_audit(self, prepared: Prepared, loop: Any) -> list[audit.Finding]:
         instance.import_loop(prepared.served)
-        if loop is not None or prepared.loaded.interface == "wsgi":
+        stocked = self.order.get("stocked")  # its base has rehearsed it
+        if not stocked and (loop is not None or prepared.loaded.interface == "wsgi"):
             warmup.run_in(prepared.served, loop.loop if loop is not None else None)
         self._warm_up(prepared, loop)
         with self.stage("quiesce") as about:
@@ -272,7 +321,7 @@ class Builder:
 
     def _warm_up(self, prepared: Prepared, loop: Any) -> None:
         requests = prepared.served.settings["warmup"]
-        if prepared.lifespan == "instance":
+        if "instance" in (prepared.lifespan, prepared.initialise):
             with self.stage("warm up") as about:
                 about["detail"] = "skipped: start-up runs in each instance"
             return
@@ -304,7 +353,7 @@ class Builder:
         with self.stage("freeze") as about:
             afterfork.prepare(self.order["setup"]["threads"], self.origins.seeded)
             self.origins.remove()
-            if self.order["keep"]:
+            if self.records or self.order["keep"]:
                 self.recorder.remove()
                 prepared.recorder, prepared.begun_ns = self.recorder, self.begun_ns
                 prepared.init_ms = self.init_ms
@@ -317,12 +366,13 @@ class Builder:
     def _ready(self, prepared: Prepared, mode: str, findings: list[dict[str, Any]], self_pid: bool) -> None:
         report = {
             "pid": os.getpid(),
-            "interface": prepared.loaded.interface,
+            "interface": "event" if prepared.loaded.kind == "event" else prepared.loaded.interface,
             "settings": prepared.loaded.settings,
             "target": prepared.loaded.target,
             "mode": mode,
             "lifespan": prepared.lifespan,
-            "user_code_at_start": prepared.lifespan == "instance" or bool(prepared.after_fork),
+            "user_code_at_start": "instance" in (prepared.lifespan, prepared.initialise)
+            or bool(prepared.after_fork),
             "findings": findings,
             "warmup": self.warmups,
             "rss": memory.rss_bytes(),

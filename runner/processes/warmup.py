@@ -139,6 +139,17 @@ def raw_answer(served: Served, request: str | Mapping[str, Any], loop: AbstractE
         return b""
 
 
+def ask(served: Served, request: Mapping[str, Any], loop: AbstractEventLoop | None, limit: float) -> bytes:
+    """The raw HTTP answer to a request that is no warm-up. Raises TimeoutError after `limit` seconds."""
+    raw = build(request, *_mount(served))[2].replace(b"x-snapfork-warm-up: 1\r\n", b"")
+    try:
+        return _serve(served, raw, limit, loop)
+    except _Streaming as stream:
+        return b"HTTP/1.1 %d \r\n\r\n" % stream.status
+    except _TooLate:
+        raise TimeoutError from None
+
+
 def build(request: str | Mapping[str, Any], prefix: str = "", host: str = "") -> tuple[str, str, bytes]:
     """Method, path and raw HTTP/1.1 bytes of a request to a function mounted at `prefix` of `host`."""
     if isinstance(request, str):

@@ -17,7 +17,7 @@ _names: dict[bytes, str | None] = {b"content-type": "CONTENT_TYPE", b"content-le
 def variable(name: bytes) -> str | None:
     """The environ key of a lower-case header name; None for what apps do not get.
 
-    That is a name with an underscore, which could pose as another, and what the runner's parts tell each other.
+    That is a name with an underscore, which could pose as another, and by which the runner's parts speak.
     """
     try:
         return _names[name]
