@@ -85,6 +85,7 @@ def make(prepared: Prepared, **wish: Any) -> Snapshot:
                 "lifespan": prepared.lifespan,
                 "skip_warmup": order["skip_warmup"],
                 "warmup": loaded.settings["warmup"],
+                "initializer": [order.get("initializer"), prepared.initialise],
             },
             **wish,
         )
