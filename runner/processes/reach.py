@@ -1,8 +1,8 @@
 """Letting a user without rights reach an interpreter that lies where only root may enter, such as /root.
 
-The process gets a view of its own of the file system (a mount namespace). In it, each directory that stops the
-user is covered by an empty one, in which just the directories that are needed appear, to be read. Everything
-else that lay there is gone from view. The rest of the machine, and other processes, see no difference.
+The process gets a view of its own of the file system (a mount namespace). In it, each directory that stops
+the user is covered by an empty one, in which just the needed directories appear, to be read. All else
+that lay there is gone from view. The rest of the machine, and other processes, see no difference.
 """
 
 from __future__ import annotations
