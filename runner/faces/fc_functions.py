@@ -73,7 +73,7 @@ async def list_functions(desk: Desk, call: Call) -> Answer:
 async def get_function_code(desk: Desk, call: Call) -> Answer:
     _, version, _ = desk.operations.get(call.function, call.qualifier)
     checksum = await code_checksum(desk, version)
-    return {"checksum": checksum, "url": desk.download(f"function/{call.function}/{version.version}", call)}
+    return {"checksum": checksum, "url": desk.download(f"functions/{call.function}/{version.version}", call)}
 
 
 async def publish_version(desk: Desk, call: Call) -> Answer:

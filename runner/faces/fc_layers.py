@@ -106,7 +106,7 @@ async def _shown(desk: Desk, layer: LayerVersion, call: Call | None = None) -> d
     checksum = await desk.checksum(
         layer.package, lambda: desk.operations.layer_code(layer.layer, layer.version)
     )
-    location = desk.download(f"layer/{layer.layer}/{layer.version}", call) if call else ""
+    location = desk.download(f"layers/{layer.layer}/{layer.version}", call) if call else ""
     return fc_views.layer(layer, checksum, location, desk.place)
 
 

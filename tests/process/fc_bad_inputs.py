@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class Bad:
 def archive(entries: list[tuple[str, bytes]], link: str = "") -> bytes:
     """A zip with these entries as they are named, and a link to `link`."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are there twice
         for name, data in entries:
             made.writestr(name, data)
         if link:

@@ -1,4 +1,4 @@
-"""The FC face over real operations, registry files and queue, served by uvicorn to the real SDK.
+"""The faces over real operations, registry files and queue, served by uvicorn to the real clients.
 
 Only what would run user code is a double: a gateway that says yes, an invoker that a test tells what
 functions do.
@@ -22,20 +22,19 @@ import uvicorn
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.utils_models import Config
+from snapfork.runner.faces import app
 from snapfork.runner.faces.auth import Auth
-from snapfork.runner.faces.fc import FcFace
-from snapfork.runner.faces.fc_call import Desk
-from snapfork.runner.faces.fc_names import Place
 from snapfork.runner.invocations.model import Invocation, Result
 from snapfork.runner.invocations.queue import Queue
 from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.errors import Disabled, Throttled
 from snapfork.runner.registry.model import Key
-from snapfork.runner.registry.operations import Operations
+from snapfork.runner.registry.operations import Operations, Site
 from snapfork.runner.registry.packages import Packages
 from snapfork.runner.registry.places import places
 from snapfork.runner.registry.store import Store
 from snapfork.runner.units import Unit, UnitRoute
+from starlette.responses import PlainTextResponse
 
 REGION, ACCOUNT = "cn-hangzhou", "123456"
 MANAGER = Key("LTAIManager", "manager-secret")
@@ -158,16 +157,21 @@ Build = Callable[[Operations, ToldInvoker, Queue, Auth], Any]
 """Makes the ASGI app that is served."""
 
 
-def fc_face(operations: Operations, invoker: ToldInvoker, queue: Queue, auth: Auth) -> FcFace:
-    desk = Desk(
+def all_faces(operations: Operations, invoker: ToldInvoker, queue: Queue, auth: Auth) -> Any:
+    """Every face, as the services process puts them together."""
+    addresses = app.Addresses(
+        lambda url: f"http://{url.id}.localhost:8000/", lambda name, _: f"http://{name}.localhost:8000/"
+    )
+    nobody = PlainTextResponse("nobody's", 404)
+    return app.build(
         operations,
         invoker,  # type: ignore[arg-type]
         queue,
-        Place(REGION, ACCOUNT),
-        lambda path, call: f"http://{call.head.text(b'host')}/downloads/{path}",
-        lambda name, qualifier: f"http://{name}.localhost:8000/",
+        auth,
+        addresses,
+        nobody,
+        site=Site(REGION, ACCOUNT),
     )
-    return FcFace(desk, auth)
 
 
 @contextlib.contextmanager
@@ -187,7 +191,7 @@ def served(directory: Path, signed: bool = True, build: Build | None = None) -> 
         invoker = ToldInvoker(operations)
         keys = KeyRing({key.id: key for key in (MANAGER, INVOKER, LIMITED)})
         auth = Auth(keys if signed else None, time.time)
-        face = (build or fc_face)(operations, invoker, queue, auth)
+        face = (build or all_faces)(operations, invoker, queue, auth)
         server = uvicorn.Server(
             uvicorn.Config(face, port=0, log_config=None, lifespan="off", ws="none", loop="asyncio")
         )
