@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snapfork.adapter.snapshots.errors import SnapshotError
-    from snapfork.adapter.snapshots.reducers import register_reducer
+    from snapfork.adapter.snapshots.reducers import placeholder, register_reducer
     from snapfork.adapter.snapshots.snapshot import Snapshot, restore, snapshot
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "Snapshot",
     "SnapshotError",
     "hooks",
+    "placeholder",
     "register_reducer",
     "restore",
     "serverless",
@@ -32,6 +33,7 @@ __all__ = [
 _LATE = {
     "Snapshot": "snapshot",
     "SnapshotError": "errors",
+    "placeholder": "reducers",
     "register_reducer": "reducers",
     "restore": "snapshot",
     "snapshot": "snapshot",

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     Hook = Callable[[], Any]
     H = TypeVar("H", bound=Callable[[], Any])
+    C = TypeVar("C", bound=Callable[..., Any])
 
 NAMES = ("initializer", "before_snapshot", "after_fork", "pre_stop")
+CAPTURED = "__snapfork_captured__"
 _registered: dict[str, list[Hook]] = {name: [] for name in NAMES}
 _uncaptured: list[Hook] = []
 
@@ -64,6 +66,21 @@ def uncaptured(hook: H) -> H:
     if hook not in _uncaptured:
         _uncaptured.append(hook)
     return hook
+
+
+def captured(cache: C) -> C:
+    """Mark a functools.lru_cache whose contents are to be in snapshots: others come back empty.
+
+    @hooks.captured
+    @functools.lru_cache
+    def price(item): ...
+
+    Raises SettingError if it is none.
+    """
+    if not hasattr(cache, "cache_parameters"):
+        raise SettingError(f"hooks.captured is for functools.lru_cache, and this is {cache!r}.")
+    cache.__dict__[CAPTURED] = True
+    return cache
 
 
 def is_uncaptured(hook: Hook) -> bool:

@@ -7,6 +7,7 @@ import io
 import pickle
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,18 @@ from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
 from snapfork.adapter.snapshots.pickling import Pickler
 
+_WORTH_TELLING = 1024
 _CODE = (types.FunctionType, type, types.ModuleType)
 _OF_THE_IMPORT = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 
 
 @dataclass
 class Captured:
-    """`modules` are (name, is a package) in the order of their import; `stream` follows it."""
+    """`modules` are (name, is a package) in the order of their import; `stream` follows it.
+
+    held: what the modules hold, by how it is written. sizes: bytes, by the same; what two hold is counted
+    for the first. is_elsewhere: whether something is only named.
+    """
 
     modules: list[tuple[str, bool]]
     stream: bytes
@@ -29,6 +35,9 @@ class Captured:
     problems: list[tuple[Any, str]] = field(default_factory=list)
     references: set[str] = field(default_factory=set)
     state: Any = None
+    held: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    is_elsewhere: Callable[[Any], bool] = lambda _: False
 
 
 def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
@@ -43,6 +52,17 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
 
     out = io.BytesIO()
     buffers: list[Any] = []
+    sizes: dict[str, int] = {}
+
+    def dump_each(module: str, values: dict[str, Any]) -> None:
+        pickler.dump(list(values))
+        for name, value in values.items():
+            before, large = out.tell(), len(buffers)
+            pickler.dump(value)
+            size = out.tell() - before + sum(one.raw().nbytes for one in buffers[large:])
+            if size >= _WORTH_TELLING:
+                sizes[f"{module}.{name}"] = sizes.get(f"{module}.{name}", 0) + size
+
     names = Names(ownership)
     pickler = Pickler(out, ownership, names, note, buffers.append)
     referred = data.of(ownership.referred(), ownership, names)
@@ -50,14 +70,16 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     pickler.dump(libraries.capture(early=True, imports=bool(ownership.referred())))
     # Who was imported later, is usually needed by who was imported earlier: leaves come first. Code comes
     # before data, whose hashes and comparisons may need it.
-    contents = [_contents(module) for module in reversed(modules.values())]
-    for one in contents:
-        pickler.dump({name: value for name, value in one.items() if isinstance(value, _CODE)})
-    for one in contents:
-        pickler.dump({name: value for name, value in one.items() if not isinstance(value, _CODE)})
+    contents = {name: _contents(module) for name, module in reversed(modules.items())}
+    for name, one in contents.items():
+        dump_each(name, {name: value for name, value in one.items() if issubclass(type(value), _CODE)})
+    for name, one in contents.items():
+        dump_each(name, {name: value for name, value in one.items() if not issubclass(type(value), _CODE)})
+    pickler.dump(list(referred))
     pickler.dump(data.contents(referred))
     with pickler.by_value([value for one in referred.values() for value in one.values()]):
-        pickler.dump(referred)
+        for name, one in referred.items():
+            dump_each(name, one)
     pickler.dump(libraries.capture(early=False, imports=bool(ownership.referred())))
     pickler.dump(patches.capture(ownership))
     pickler.dump(interpreter.capture(ownership.app_dir))
@@ -65,7 +87,15 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     pickler.dump(state)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
     references = pickler.references - set(modules)
-    return Captured(named, out.getvalue(), buffers, problems, references)
+    held = {
+        f"{module}.{name}": value
+        for module, values in (contents | referred).items()
+        for name, value in values.items()
+        if not name.startswith("__")
+    }
+    return Captured(
+        named, out.getvalue(), buffers, problems, references, None, held, sizes, pickler.is_elsewhere
+    )
 
 
 def _contents(module: types.ModuleType) -> dict[str, Any]:
@@ -107,10 +137,12 @@ def release(captured: Captured) -> Any:
     libraries.release(unpickler.load())
     own = [sys.modules[name] for name, _ in reversed(captured.modules)]
     for module in (*own, *own):  # code, then data
-        vars(module).update(unpickler.load())
+        for name in unpickler.load():
+            vars(module)[name] = unpickler.load()
     for module in own:
         rebuild.complete_module(module)
-    contents, values = unpickler.load(), unpickler.load()
+    referred, contents = unpickler.load(), unpickler.load()
+    values = {name: {one: unpickler.load() for one in unpickler.load()} for name in referred}
     for name in values:
         importlib.import_module(name)
     for (holder, name), held in contents.items():  # after all imports: modules change each other's

@@ -1,4 +1,4 @@
-"""How a user's classes travel: made empty, without running their metaclass's and bases' own code, then filled.
+"""How a user's classes travel: made empty, without the code of their metaclass and bases, then filled.
 
 cloudpickle makes them as a `class` statement would. But a registering `__init_subclass__` or metaclass would
 register them a second time, and would do so in a module that is not filled yet.
@@ -43,12 +43,13 @@ def reduce(cls: Any) -> Any:
     if isinstance(slots, (str, tuple, list)):
         body["__slots__"] = (slots,) if isinstance(slots, str) else tuple(slots)
     state, _ = internals._class_getstate(cls)
-    return (rebuild.make_class, (made_with, name, bases, body), _in_steps(cls, state), None, None, rebuild.fill_class)
+    arguments = (made_with, name, bases, body)
+    return (rebuild.make_class, arguments, _in_steps(cls, state), None, None, rebuild.fill_class)
 
 
 def _in_steps(cls: Any, state: dict[str, Any]) -> list[Any]:
     """Methods come first: what is hashed or compared while the rest is read needs them."""
-    code = {name: value for name, value in state.items() if isinstance(value, _CODE)}
+    code = {name: value for name, value in state.items() if issubclass(type(value), _CODE)}
     data = {name: value for name, value in state.items() if name not in code}
     return [_Step(rebuild.fill_class_early, cls, code), data]
 

@@ -22,6 +22,14 @@ def _sqlalchemy_pool(pool: Any) -> Any:
     return pool.recreate().__reduce_ex__(5)
 
 
+def _sqlalchemy_session(session: Any) -> Any:
+    """A session of the same settings, with nothing loaded and no transaction."""
+    if session._new or session._deleted or session.dirty:
+        raise Refused("it has changes that are not written yet")
+    state = {name: value for name, value in vars(session).items() if name not in _OF_THE_TRANSACTION}
+    return (rebuild.make_sqlalchemy_session, (type(session),), state, None, None, rebuild.fill_dict)
+
+
 def _jinja_template(template: Any) -> Any:
     """With its compiled code; `Template.__new__` would compile source."""
     return (rebuild.make_object, (type(template),), vars(template), None, None, rebuild.fill_dict)
@@ -56,8 +64,11 @@ def _has_own_certificate(context: ssl.SSLContext) -> bool:
     return certificate(pointer) is not None
 
 
+_OF_THE_TRANSACTION = ("identity_map", "_new", "_deleted", "_transaction", "_nested_transaction", "hash_key")
+
 REDUCERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("sqlalchemy.pool.impl", "QueuePool"): _sqlalchemy_pool,
+    ("sqlalchemy.orm.session", "Session"): _sqlalchemy_session,
     ("jinja2.environment", "Template"): _jinja_template,
     ("ssl", "SSLContext"): ssl_context,
 }

@@ -42,10 +42,10 @@ class _Trial(Pickler):
 
     def reducer_override(self, thing: Any) -> Any:
         kind = type(thing)
-        if not isinstance(thing, _CODE) and not self._is_data(kind):
+        if not issubclass(type(thing), _CODE) and not self._is_data(kind):
             raise _NotData(str(kind))
         reduced = super().reducer_override(thing)
-        if isinstance(thing, _CODE) and isinstance(reduced, tuple):
+        if issubclass(type(thing), _CODE) and isinstance(reduced, tuple):
             raise _NotData("code that has no name")
         return reduced
 
@@ -62,7 +62,7 @@ def of(modules: dict[str, types.ModuleType], ownership: Ownership, names: Names)
 
     def is_data(value: Any) -> bool:
         found = names.of(value)
-        if isinstance(value, _CODE) or (found is not None and found[0] not in own):
+        if issubclass(type(value), _CODE) or (found is not None and found[0] not in own):
             return False  # a library's stays the library's
         if type(value) in _PLAIN:
             return True
@@ -72,9 +72,7 @@ def of(modules: dict[str, types.ModuleType], ownership: Ownership, names: Names)
 
     return {
         module: {
-            name: value
-            for name, value in vars(there).items()
-            if not name.startswith("__") and is_data(value)
+            name: value for name, value in vars(there).items() if not name.startswith("__") and is_data(value)
         }
         for module, there in modules.items()
     }
@@ -94,7 +92,8 @@ def is_filled(kind: type) -> bool:
     if kind in (dict, list, set):
         return True
     is_users = kind.__module__ not in sys.stdlib_module_names and kind.__flags__ & _HEAP_TYPE
-    plain = kind.__new__ is object.__new__ and kind.__dictoffset__ and kind.__basicsize__ <= _PLAIN_SIZE
+    new: Any = kind.__new__
+    plain = new is object.__new__ and kind.__dictoffset__ and kind.__basicsize__ <= _PLAIN_SIZE
     return bool(is_users and plain)
 
 

@@ -66,7 +66,10 @@ class Header:
 
 @dataclass
 class Opened:
-    """A file as it was read. `mapped` is private: who writes to a buffer gets a copy of its page."""
+    """A file as it was read. `mapped` is private: who writes to a buffer gets a copy of its page.
+
+    signed: where what the signature covers ends, and the buffers begin.
+    """
 
     path: str
     header: Header
@@ -76,6 +79,7 @@ class Opened:
     mapped: mmap.mmap
     signature: bytes
     message: bytes
+    signed: int
 
     def check_signer(self, trusted: Collection[bytes]) -> None:
         """Raises SnapshotError unless one of these keys has signed what was read."""
@@ -95,10 +99,18 @@ class Opened:
         return [view[offset : offset + length] for offset, length, _ in self.table]
 
     def verify_buffers(self) -> None:
-        """Compare each buffer with its hash. Raises SnapshotError."""
-        for number, (view, (_, _, digest)) in enumerate(zip(self.buffers(), self.table, strict=True)):
+        """Compare each buffer with its hash; nothing else may be in the file. Raises SnapshotError."""
+        end = self.signed
+        for number, (view, (offset, length, digest)) in enumerate(
+            zip(self.buffers(), self.table, strict=True)
+        ):
             if hashlib.sha256(view).digest() != digest:
                 raise SnapshotError(f"{self.path} is damaged: its buffer {number} is not what was signed.")
+            if offset != _aligned(end) or any(self.mapped[end:offset]):
+                raise _damaged(self.path, f"there is something before its buffer {number}")
+            end = offset + length
+        if len(self.mapped) != (_aligned(end) if self.table else end) or any(self.mapped[end:]):
+            raise _damaged(self.path, "there is something behind what was signed")
 
 
 def write(path: str | os.PathLike[str], header: Header, stream: bytes, buffers: list[Any]) -> None:
@@ -174,7 +186,8 @@ def parse(path: str | os.PathLike[str]) -> Opened:
     table = bytes(view[at + header.stream_bytes : at + header.stream_bytes + entries])
     places = list(_places(path, table, len(mapped)))
     message = _message(head, stream, table)
-    return Opened(os.fspath(path), header, signer, stream, places, mapped, signature, message)
+    end = at + header.stream_bytes + entries
+    return Opened(os.fspath(path), header, signer, stream, places, mapped, signature, message, end)
 
 
 def _places(path: Any, table: bytes, size: int) -> Iterator[tuple[int, int, bytes]]:

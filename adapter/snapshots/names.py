@@ -35,7 +35,8 @@ class Names:
             if ownership.is_users(module):
                 continue
             for attribute, thing in list(namespace.items()):
-                if type(thing) in _PLAIN or isinstance(thing, type):
+                # Not isinstance, which would ask lazy objects what they stand for.
+                if type(thing) in _PLAIN or issubclass(type(thing), type):
                     continue
                 known = self._found.get(id(thing))
                 if known is None or getattr(thing, "__module__", None) == name:

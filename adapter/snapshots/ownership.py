@@ -10,6 +10,7 @@ reference, and nobody else for its sake.
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import sys
 import sysconfig
@@ -31,6 +32,7 @@ class Ownership:
     by_value: Collection[str] = ()
     by_reference: Collection[str] = ()
     _known: dict[str, bool] = field(default_factory=dict)
+    _places: dict[str, bool] = field(default_factory=dict)
 
     def is_users(self, module: ModuleType) -> bool:
         """Whether `module` travels by value."""
@@ -94,7 +96,11 @@ class Ownership:
     def _is_below(self, place: str | None) -> bool:
         if not place:
             return False
-        place = os.path.realpath(place)
+        if place not in self._places:
+            self._places[place] = self._decide_place(os.path.realpath(place))
+        return self._places[place]
+
+    def _decide_place(self, place: str) -> bool:
         if any(part in place + os.sep for part in _PACKAGES):
             return False
         if any(place.startswith(directory + os.sep) for directory in _standard_library()):
@@ -110,7 +116,7 @@ def is_compiled(module: ModuleType) -> bool:
 def holds_models(module: ModuleType) -> bool:
     """Whether a framework has registered a class that `module` defines."""
     return any(
-        isinstance(thing, type) and thing.__module__ == module.__name__ and _is_registered(thing)
+        issubclass(type(thing), type) and thing.__module__ == module.__name__ and _is_registered(thing)
         for thing in list(vars(module).values())
     )
 
@@ -152,6 +158,7 @@ def _absolute(node: ast.ImportFrom, module: ModuleType) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
+@functools.cache
 def _standard_library() -> set[str]:
     paths = sysconfig.get_paths()
     return {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib")}

@@ -1,4 +1,4 @@
-"""What a user's modules have put into libraries: replaced functions, registered classes and implementations."""
+"""What a user's modules have put into libraries: replaced functions, registered classes, implementations."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from typing import Any
 
 from snapfork.adapter.snapshots.ownership import Ownership
 
-_CODE = (types.FunctionType, staticmethod, classmethod, property)
-
 
 def capture(ownership: Ownership) -> dict[str, list[Any]]:
     """What `apply` takes. Modules by reference put theirs there again when they are imported."""
     users = {id(vars(module)): name for name, module in ownership.modules().items()}
     names = set(users.values())
     found: dict[str, list[Any]] = {"attributes": [], "registered": [], "dispatched": [], "reduced": []}
+    if not users:
+        return found
     for module in _libraries(ownership):
         for name, value in list(vars(module).items()):
-            if _is_of(value, users, names):
+            kind = type(value)  # not isinstance, which would ask lazy objects what they stand for
+            if kind is types.FunctionType:
+                if id(value.__globals__) in users:
+                    found["attributes"].append((module, name, value))
+                elif "registry" in value.__dict__:
+                    found["dispatched"] += _dispatched(value, users, names)
+            elif issubclass(kind, type) and value.__module__ in names:
                 found["attributes"].append((module, name, value))
-            elif isinstance(value, type) and value.__module__ == module.__name__:
+            elif issubclass(kind, type) and value.__module__ == module.__name__:
                 found["attributes"] += _patched(value, users)
                 found["registered"] += [(value, one) for one in _registered(value) if one.__module__ in names]
-            elif isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
-                found["dispatched"] += _dispatched(value, users, names)
     table = copyreg.dispatch_table
     found["reduced"] = [(kind, how) for kind, how in table.items() if kind.__module__ in names]
     return found
@@ -53,20 +57,14 @@ def _libraries(ownership: Ownership) -> Iterator[types.ModuleType]:
             yield module
 
 
-def _is_of(value: Any, users: dict[int, str], names: Collection[str]) -> bool:
-    """Whether a function or class is from a user's module."""
-    if type(value) in (staticmethod, classmethod):
-        value = value.__func__
-    elif type(value) is property:
-        value = value.fget
-    if type(value) is types.FunctionType:
-        return id(value.__globals__) in users
-    return isinstance(value, type) and value.__module__ in names
-
-
 def _patched(cls: type, users: dict[int, str]) -> Iterator[tuple[type, str, Any]]:
     for name, value in list(vars(cls).items()):
-        if isinstance(value, _CODE) and _is_of(value, users, ()):
+        kind = type(value)
+        if kind in (staticmethod, classmethod):
+            code = value.__func__
+        else:
+            code = value.fget if kind is property else value
+        if type(code) is types.FunctionType and id(code.__globals__) in users:
             yield cls, name, value
 
 
@@ -81,10 +79,13 @@ def _registered(cls: type) -> list[type]:
     return [one for reference in references if (one := reference()) is not None]
 
 
-def _dispatched(function: Any, users: dict[int, str], names: Collection[str]) -> Iterator[tuple[Any, Any, Any]]:
+def _dispatched(
+    function: Any, users: dict[int, str], names: Collection[str]
+) -> Iterator[tuple[Any, Any, Any]]:
     """Implementations that a functools.singledispatch function of a library was given."""
-    registry = function.__dict__.get("registry")
+    registry = function.__dict__["registry"]
     if isinstance(registry, types.MappingProxyType) and hasattr(function, "register"):
         for kind, implementation in registry.items():
-            if _is_of(implementation, users, names) or getattr(kind, "__module__", None) in names:
+            space = getattr(implementation, "__globals__", None)
+            if id(space) in users or getattr(kind, "__module__", None) in names:
                 yield function, kind, implementation

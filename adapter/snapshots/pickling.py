@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
-import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,7 @@ from typing import Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as internals
-from snapfork.adapter.snapshots import classes, rebuild
+from snapfork.adapter.snapshots import caches, classes, rebuild
 from snapfork.adapter.snapshots.errors import Refused
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
@@ -37,6 +36,7 @@ _FUNCTION_STATE = (
 _NEW_ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
 STANDS_FOR = "__snapfork_stands_for__"
 """Set on wrappers that only look on while an app is initialised: what they wrap, which travels instead."""
+_NEW: Any = getattr(copyreg, "__newobj__")  # noqa: B009  not in its types
 _HEAP_TYPE = 1 << 9
 _DYNAMIC = (internals._make_skeleton_class, internals._make_skeleton_enum)
 OnProblem = Callable[[Any, str], Any]
@@ -88,11 +88,18 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             module = self._names.module_of_globals(thing)
             if module is not None:
                 return self._named("globals", module)
-        elif isinstance(thing, types.ModuleType):
+        elif issubclass(type(thing), types.ModuleType):
             name = thing.__name__
             return self._named("module", name) if sys.modules.get(name) is thing else None
         found = self._names.of(thing) if id(thing) not in self._unnamed else None
         return self._named("name", *found) if found is not None else None
+
+    def is_elsewhere(self, thing: Any) -> bool:
+        """Whether `thing` is not captured, but found again by a name."""
+        if issubclass(type(thing), (type, types.FunctionType)):
+            module = sys.modules.get(thing.__module__ or "")
+            return module is not None and not self._ownership.is_users(module)
+        return issubclass(type(thing), types.ModuleType) or self._names.of(thing) is not None
 
     def _named(self, kind: str, module: str, *name: str) -> tuple[str, ...]:
         self.references.add(module)
@@ -106,7 +113,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._class(thing)
         if kind is types.CellType:
             return self._cell(thing)
-        if kind is functools._lru_cache_wrapper:
+        if caches.is_cache(kind):
             return self._cached(thing)
         reduce = reducer_for(kind)
         if reduce is not None:
@@ -131,17 +138,21 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._instead(thing, str(error))
         if isinstance(reduced, str):
             return self._global(thing, reduced)
-        if reduced[0] is copyreg.__newobj__ and self._has_own_new(kind):  # type: ignore[attr-defined]
+        if reduced[0] is _NEW and self._has_own_new(kind):
             reduced = (rebuild.make_new, *reduced[1:])
+        setter: Any = kind.__setattr__
         if not hasattr(kind, "__setstate__") and (
-            hasattr(kind, "__getattr__") or kind.__setattr__ is not object.__setattr__
+            hasattr(kind, "__getattr__") or setter is not object.__setattr__
         ):
             return _past_own_access(reduced)
         return reduced
 
     def _has_own_new(self, kind: type) -> bool:
-        """Whether pickle would have a user's __new__ called, as it was not written to be: a singleton's looks
-        for the one in a class that is not filled yet, that of a str with more to it wants what it was given."""
+        """Whether pickle would call a user's __new__, as that was not written to be called.
+
+        A singleton's looks for the one in a class that is not filled yet; that of a str with more to it wants
+        what it was given.
+        """
         module = sys.modules.get(kind.__module__)
         return (
             isinstance(kind.__new__, types.FunctionType)
@@ -205,5 +216,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _cached(self, function: Any) -> Any:
         if self._is_by_name(function, function.__qualname__):
             return function.__qualname__
-        options = function.cache_parameters()
-        return (rebuild.make_cached, (function.__wrapped__, options["maxsize"], options["typed"]))
+        try:
+            return caches.reduce(function)
+        except Refused as refused:
+            return self._instead(function, str(refused))

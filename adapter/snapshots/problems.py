@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import types
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _CURES = {
     "generator": "keep what it would give, as a list, or make it where it is used",
     "pool": "make it in an after_fork hook, or on first use",
     "directory": "make it in an after_fork hook, so that each instance has its own",
-    "other": "make it in an after_fork hook, or teach snapshots with register_reducer()",
+    "other": "make it in an after_fork hook, or say how with register_reducer(), or give a placeholder",
 }
 _KINDS = (
     ("socket", ("socket", "SSLSocket", "SSLObject")),
@@ -82,25 +83,29 @@ def paths(roots: dict[str, Any], wanted: set[int]) -> dict[int, str]:
             left.discard(id(thing))
             found[id(thing)] = path
             continue  # what it is made of is not the user's affair
-        queue.extend(_edges(path, thing))
+        queue.extend(edges(path, thing))
     return found
 
 
-def _edges(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
+def edges(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    """What `thing` leads to, with how one would write it."""
     kind = type(thing)
     if kind in (str, bytes, int, float, bool, complex, type(None), types.ModuleType):
         return
-    if isinstance(thing, dict):
+    if issubclass(type(thing), dict):
         for key, value in list(thing.items()):
             yield f"{path}[{_short(key)}]", value
             if not isinstance(key, (str, int)):
                 yield f"{path}.keys()", key
-    elif isinstance(thing, (list, tuple, deque)):
+    elif issubclass(type(thing), (list, tuple, deque)):
         for index, value in enumerate(list(thing)):
             yield f"{path}[{index}]", value
-    elif isinstance(thing, (set, frozenset)):
+    elif issubclass(type(thing), (set, frozenset)):
         for value in list(thing):
             yield f"{path}{{...}}", value
+    elif issubclass(type(thing), threading.local):
+        for name, value in list(vars(thing).items()):
+            yield f"{path}.{name}", value
     elif kind is types.FunctionType:
         yield from _function_edges(path, thing)
     elif kind is types.MethodType:

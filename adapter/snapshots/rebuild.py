@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextvars
-import copyreg
 import functools
 import importlib.machinery
 import marshal
@@ -15,6 +14,8 @@ import types
 import weakref
 from collections.abc import Callable
 from typing import Any
+
+from snapfork.adapter.snapshots.errors import SnapshotError
 
 
 def make_module(name: str, has_path: bool) -> types.ModuleType:
@@ -139,11 +140,12 @@ def _make_member(cls: Any, given: _Given) -> Any:
 
 def make_value(kind: Any, cls: Any, value: Any) -> Any:
     """An instance of `cls` that is equal to `value`, which is of its base `kind`."""
-    reduced = value.__reduce_ex__(2) if kind not in (int, str, bytes, float, complex, tuple) else (None, (value,))
-    arguments = reduced[1][1:] if reduced[0] is copyreg.__newobj__ else reduced[1]  # type: ignore[attr-defined]
-    made = kind.__new__(cls, *arguments)
-    if len(reduced) > 2 and isinstance(reduced[2], dict):
-        made.__dict__.update(reduced[2])
+    if kind in (int, str, bytes, float, complex, tuple):
+        return kind.__new__(cls, value)
+    made_by, arguments, *state = value.__reduce_ex__(2)
+    made = kind.__new__(cls, *(arguments[1:] if made_by.__name__ == "__newobj__" else arguments))
+    if state and isinstance(state[0], dict):
+        made.__dict__.update(state[0])
     return made
 
 
@@ -222,6 +224,17 @@ def make_closed_file(binary: bool) -> Any:
     return file
 
 
+def make_sqlalchemy_session(kind: Any) -> Any:
+    """A session that is given its settings afterwards."""
+    from sqlalchemy.orm import session as sessions  # type: ignore[import-not-found,unused-ignore]
+
+    blank = sessions.Session()
+    made = kind.__new__(kind)
+    made.__dict__.update(vars(blank))
+    sessions._sessions[made.hash_key] = made
+    return made
+
+
 def make_ssl_context(protocol: int, state: dict[str, int], ciphers: str, authorities: bytes) -> Any:
     """A TLS context with settings and authorities, and no certificate of its own."""
     import ssl
@@ -259,9 +272,54 @@ def make_mapping_proxy(mapping: Any) -> types.MappingProxyType[Any, Any]:
     return types.MappingProxyType(mapping)
 
 
+_relays: dict[int, Any] = {}
+
+
 def make_cached(function: Any, size: int | None, typed: bool) -> Any:
     """An lru_cache of its own, empty."""
-    return functools.lru_cache(size, typed)(function)
+    relay = functools.partial(function)  # of C, and can be told to call something else
+    cached = functools.update_wrapper(functools.lru_cache(size, typed)(relay), function)
+    _relays[id(cached)] = relay
+    return cached
+
+
+def fill_cached(cached: Any, state: tuple[dict[str, Any], list[tuple[Any, dict[str, Any], Any]]]) -> None:
+    """Its attributes, and what it holds: by being called while what it calls gives the known result."""
+    attributes, calls = state
+    vars(cached).update(attributes)
+    relay = _relays.pop(id(cached))
+    for arguments, named, result in calls:
+        relay.__setstate__((_Result(result), (), {}, None))
+        cached(*arguments, **named)
+    relay.__setstate__((cached.__wrapped__, (), {}, None))
+
+
+class _Result:
+    """Called, it gives the one result."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self._result
+
+
+class Placeholder:
+    """Stands where something was that cannot travel; whoever uses it is told so."""
+
+    def __init__(self, kind: str) -> None:
+        self.__dict__["_kind"] = kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise SnapshotError(
+            f"Here was a {self._kind}, which did not come with the snapshot, and its .{name} is asked for: "
+            "put a new one in its place in an after_fork hook."
+        )
+
+    def __repr__(self) -> str:
+        return f"<placeholder of a {self._kind}>"
 
 
 def make_state(kind: Any, values: dict[str, Any]) -> Any:
@@ -271,7 +329,9 @@ def make_state(kind: Any, values: dict[str, Any]) -> Any:
     return thing
 
 
-def make_type_variable(kind: Any, name: str, parts: tuple[Any, ...], options: dict[str, Any], module: str) -> Any:
+def make_type_variable(
+    kind: Any, name: str, parts: tuple[Any, ...], options: dict[str, Any], module: str
+) -> Any:
     """A TypeVar, ParamSpec, TypeVarTuple or NewType."""
     made = kind(name, *parts, **options)
     made.__module__ = module

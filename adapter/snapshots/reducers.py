@@ -32,6 +32,14 @@ def register_reducer(kind: type, reducer: Reducer) -> None:
     _resolved.clear()
 
 
+def placeholder(thing: Any) -> Any:
+    """A reducer that captures nothing: what comes back raises SnapshotError when it is used.
+
+    register_reducer(Client, placeholder)
+    """
+    return (rebuild.Placeholder, (type(thing).__qualname__,))
+
+
 def reducer_for(kind: type) -> Reducer | None:
     """The reducer of objects of `kind`, if there is one."""
     if kind not in _resolved:

@@ -8,15 +8,16 @@ import os
 import platform
 import sys
 import sysconfig
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from snapfork.adapter import hooks, interface, marks
-from snapfork.adapter.snapshots import capture, file, ownership, problems
+from snapfork.adapter.snapshots import capture, file, ownership, problems, suspects
 from snapfork.adapter.snapshots.errors import SnapshotError
 
 _MOST_NAMED = 20
+_MOST_SIZES = 100
 
 
 class NotCapturable(SnapshotError):
@@ -49,17 +50,38 @@ def snapshot(
     by_reference: Collection[str] = (),
     app_dir: str | None = None,
     target: str = "",
-    settings: dict[str, Any] | None = None,
-    state: Any = None,
 ) -> Snapshot:
     """Capture an initialised WSGI or ASGI app with the state of its modules.
 
     The user's modules are those below `app_dir` (by default where the app's own module is) and `__main__`;
-    `by_value` and `by_reference` name modules or packages that are to be treated otherwise. `settings` are
-    kept in the file, for the runner, and `state` travels with the app: what its lifespan has filled.
-    Registered before_snapshot hooks are not called: who serves does.
+    `by_value` and `by_reference` name modules or packages that are to be treated otherwise. before_snapshot
+    hooks are called first and, because the app here may go on, after_fork hooks at the end.
 
     Raises NotCapturable with everything that cannot travel, SnapshotError, or SettingError if `app` is none.
+    """
+    _run_hooks(app, "before_snapshot")
+    try:
+        return take(app, by_value=by_value, by_reference=by_reference, app_dir=app_dir, target=target)
+    finally:
+        _run_hooks(app, "after_fork")
+
+
+def take(
+    app: Any,
+    *,
+    by_value: Collection[str] = (),
+    by_reference: Collection[str] = (),
+    app_dir: str | None = None,
+    target: str = "",
+    settings: dict[str, Any] | None = None,
+    state: Any = None,
+    notes: Mapping[Hashable, str] | None = None,
+    since: float | None = None,
+) -> Snapshot:
+    """As `snapshot`, for the runner, which calls the hooks itself.
+
+    `settings` are kept in the file, and `state` travels with the app: what its lifespan has filled. `notes`
+    and `since`: see `suspects.find`.
     """
     kind = interface.detect(app)
     home = _home(app)
@@ -67,13 +89,8 @@ def snapshot(
     wanted = [*by_value, "__main__"] if home is sys.modules.get("__main__") else by_value
     rule = ownership.Ownership(os.path.abspath(directory), wanted, by_reference)
     captured = capture.capture(app, rule, state)
+    roots = {"app": app, "state": state} | captured.held
     if captured.problems:
-        roots = {"app": app, "state": state} | {
-            f"{name}.{attribute}": value
-            for name, module in rule.modules().items()
-            for attribute, value in vars(module).items()
-            if not attribute.startswith("__")
-        }
         raise NotCapturable(problems.describe(captured.problems, roots))
     here = environment()
     header = file.Header(
@@ -90,6 +107,8 @@ def snapshot(
         needs=sorted(rule.referred()),
         packages=packages(captured.references),
         settings=settings or {},
+        warnings=suspects.find(roots, captured.is_elsewhere, notes, since),
+        sizes=dict(sorted(captured.sizes.items(), key=lambda one: -one[1])[:_MOST_SIZES]),
     )
     return Snapshot(header, captured)
 
@@ -100,8 +119,7 @@ def restore(path: str | os.PathLike[str]) -> Any:
     Raises SnapshotError in one sentence if the file is damaged, not trusted, or of another environment.
     """
     app, _ = load(file.read(path))
-    for hook in [*hooks.registered("after_fork"), *_own_hooks(app)]:
-        hook()
+    _run_hooks(app, "after_fork")
     return app
 
 
@@ -168,6 +186,7 @@ def _home(app: Any) -> Any:
     return sys.modules.get(getattr(app, "import_name", None) or "")
 
 
-def _own_hooks(app: Any) -> list[Any]:
+def _run_hooks(app: Any, name: str) -> None:
     noted = marks.find(app)
-    return list(noted.hooks.get("after_fork", ())) if noted is not None else []
+    for hook in [*hooks.registered(name), *(noted.hooks.get(name, ()) if noted is not None else ())]:
+        hook()

@@ -55,9 +55,8 @@ def inspect(
     others = sorted(set(header.by_reference) - set(header.needs))
     typer.echo("modules by reference: " + (_few(others) or "none"))
     if "warmup" in header.settings:
-        typer.echo(
-            "warm-up, answered alike by live and restored app: " + (_requests(header.settings) or "none")
-        )
+        requests = _requests(header.settings) or "none"
+        typer.echo(f"warm-up, answered alike by the live and the restored app: {requests}")
     for one in header.warnings:
         typer.echo(f"captured: {one}")
     _sizes(header.sizes)

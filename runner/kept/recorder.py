@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from snapfork.runner.kept.draws import Draws
 from snapfork.runner.processes.origins import STANDS_FOR, caller
 
 _WRITING = frozenset("wax+")
@@ -22,7 +23,7 @@ _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR
 
 class Recorder:
     """files: paths opened for reading; written: for writing. variables: names asked for. peers: what was
-    connected to -> by which line. environ: the environment as it was at the beginning."""
+    connected to -> by which line. environ: the environment as it was at the beginning. draws: see there."""
 
     def __init__(self) -> None:
         self.files: set[str] = set()
@@ -31,6 +32,7 @@ class Recorder:
         self.every_variable = False
         self.peers: dict[str, str] = {}
         self.environ: dict[str, str] = {}
+        self.draws = Draws()
         self._undo: list[Callable[[], None]] = []
 
     def install(self) -> None:
@@ -42,10 +44,12 @@ class Recorder:
         self._wrap((kind,), "__getitem__", self._variable_read)
         self._wrap((kind,), "__iter__", self._variables_listed)
         self._wrap((socket.socket,), "connect", self._connected)
+        self.draws.install()
         sys.meta_path.insert(0, _WhenImported("sqlite3", self._watch_sqlite))
 
     def remove(self) -> None:
         """Stop noting; what was noted stays. Does nothing if not installed."""
+        self.draws.remove()
         while self._undo:
             self._undo.pop()()
         sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, _WhenImported)]

@@ -19,6 +19,8 @@ from snapfork.runner.processes.instance import Prepared
 class Capturer(template.Builder):
     """A builder that takes no app which cannot be forked: what a fork loses, a file does not hold either."""
 
+    records = True
+
     def _conclude(self, prepared: Prepared, findings: list[audit.Finding], self_pid: bool) -> Prepared | None:
         if audit.must_spawn(findings):
             _with_paths(prepared)

@@ -19,6 +19,8 @@ from snapfork.runner.processes.inspect_app import Inspector
 class Examiner(template.Builder):
     """A builder that lets an inspector look on."""
 
+    records = True
+
     def __init__(self, order: dict[str, Any], control: socket.socket) -> None:
         super().__init__(order, control)
         self.inspector = Inspector(self.origins)
@@ -48,6 +50,7 @@ class Examiner(template.Builder):
 
     def _conclude(self, prepared: Any, findings: list[audit.Finding], self_pid: bool) -> Any:
         self.found = findings
+        prepared.recorder, prepared.begun_ns = self.recorder, self.begun_ns
         self.snapshot = apart.ask(lambda: _snapshot(prepared))
         if audit.must_spawn(findings) and "refused" not in self.snapshot:
             self.snapshot = {"refused": "What stands against forking, a file would not hold either."}

@@ -69,14 +69,15 @@ def make(prepared: Prepared, **wish: Any) -> Snapshot:
     """The app's snapshot, in memory; see `capture`."""
     try:
         from snapfork.adapter.snapshots.errors import SnapshotError
-        from snapfork.adapter.snapshots.snapshot import snapshot
+        from snapfork.adapter.snapshots.snapshot import take
     except ImportError as error:
         raise NotKept(lacks(error).sentence) from None
     loaded, order = prepared.loaded, prepared.order
     if names := hooks.uncaptured(loaded.hooks):
         raise NotKept(f"the initializer {', '.join(names)} is marked as not to be captured")
+    recorder = prepared.recorder
     try:
-        return snapshot(
+        made = take(
             loaded.app,
             app_dir=os.path.abspath(order["app_dir"]),
             target=loaded.target,
@@ -87,10 +88,28 @@ def make(prepared: Prepared, **wish: Any) -> Snapshot:
                 "warmup": loaded.settings["warmup"],
                 "initializer": [order.get("initializer"), prepared.initialise],
             },
+            notes=_notes(recorder) if recorder is not None else None,
+            since=prepared.begun_ns / 1e9 if prepared.begun_ns else None,
             **wish,
         )
     except SnapshotError as error:
         raise NotKept(str(error)) from None
+    if recorder is not None:
+        made.header.warnings += [
+            f"what start-up got from {peer} ({origin})" for peer, origin in recorder.peers.items()
+        ]
+    return made
+
+
+def _notes(recorder: Recorder) -> dict[Any, str]:
+    """Values that are known -> where they came from."""
+    from snapfork.adapter.snapshots.suspects import is_secret
+
+    notes = dict(recorder.draws.notes)
+    for name in recorder.variables:
+        if is_secret(name) and recorder.environ.get(name):
+            notes[recorder.environ[name]] = f"read from the variable {name}"
+    return notes
 
 
 @contextlib.contextmanager
@@ -151,9 +170,6 @@ def capture_in_child(prepared: Prepared, draft: str, sock: socket.socket) -> Non
         inputs = _inputs(order, recorder, prepared.begun_ns)
         try:
             about = capture(prepared, draft)
-            about["warnings"] += [
-                f"what start-up got from {peer} ({origin})" for peer, origin in recorder.peers.items()
-            ]
             answers = replay(prepared)
         except NotKept as error:
             _remember(order, inputs, error)
