@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parts import Clock, Obedient, Registry, invocation, until
+from invoking import Clock, Obedient, Registry, invocation, until
 from snapfork.runner.invocations.dispatcher import Dispatcher
 from snapfork.runner.invocations.item import INLINE
 from snapfork.runner.invocations.model import Invocation, Result

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parts import Clock, invocation
+from invoking import Clock, invocation
 from snapfork.runner.invocations.item import INLINE, Delivery
 from snapfork.runner.invocations.model import Invocation
 from snapfork.runner.invocations.queue import Queue, Retention

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from parts import Clock, invocation
+from invoking import Clock, invocation
 from snapfork.runner.invocations.item import Item
 from snapfork.runner.invocations.queue import ENDED, Queue
 

@@ -1,0 +1,112 @@
+"""All triggers that invoke by themselves, put together for the services process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from snapfork.runner.registry.model import Resolved, Trigger
+from snapfork.runner.triggers.directory import Watch
+from snapfork.runner.triggers.events import Site
+from snapfork.runner.triggers.memory import FILE, Memory
+from snapfork.runner.triggers.timers import Enqueues, Timers
+
+DIRECTORY_KINDS = ("oss", "s3")
+
+
+class Operations(Protocol):
+    """What is needed of registry.operations."""
+
+    def triggers(self, kind: str) -> list[Trigger]: ...
+
+    def resolve(
+        self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
+    ) -> Resolved: ...
+
+    def subscribe(self, told: Callable[[str, str], None]) -> None: ...
+
+
+class Triggers:
+    """Timers and watched directories, as the registry has them at each moment. See `start`."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        queue: Enqueues,
+        memory: Memory,
+        clock: Callable[[], float] = time.time,
+        site: Site | None = None,
+    ) -> None:
+        self._operations = operations
+        self._queue = queue
+        self._memory = memory
+        self._clock = clock
+        self._site = site or Site()
+        self.timers = Timers(operations, queue, memory, clock, self._site)
+        self._watches: dict[str, Watch] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        data_dir: Path,
+        operations: Operations,
+        queue: Enqueues,
+        clock: Callable[[], float] = time.time,
+        site: Site | None = None,
+    ) -> Triggers:
+        """Run the triggers of `operations`, and follow their changes; `data_dir` holds what they remember.
+
+        Raises sqlite3.DatabaseError when that file cannot be used.
+        """
+        memory = Memory(data_dir / FILE)
+        await memory.start()
+        triggers = cls(operations, queue, memory, clock, site)
+        operations.subscribe(triggers.changed)
+        await triggers.timers.start()
+        triggers._changed.set()
+        triggers._task = asyncio.create_task(triggers._follow())
+        return triggers
+
+    async def stop(self) -> None:
+        """End; what happens from now on is found at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.timers.close()
+        await asyncio.gather(*(watch.close() for watch in self._watches.values()))
+        self._watches.clear()
+        await self._memory.close()
+
+    def changed(self, kind: str, _name: str) -> None:
+        """Something of the registry has changed."""
+        if kind == "function":
+            self._changed.set()
+            self.timers.changed()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Watch what is to be watched, and nothing else; forget triggers that are no more."""
+        directories = [one for kind in DIRECTORY_KINDS for one in self._operations.triggers(kind)]
+        wanted = {one.id: one for one in directories if one.enabled}
+        for identity, watch in list(self._watches.items()):
+            if wanted.get(identity) != watch.trigger:
+                del self._watches[identity]
+                await watch.close()
+        for identity, trigger in wanted.items():
+            if identity not in self._watches:
+                watch = Watch(trigger, self._operations, self._queue, self._memory, self._clock, self._site)
+                self._watches[identity] = watch
+                await watch.start()
+        timers = self._operations.triggers("timer")
+        # What happens while a directory's trigger is off is none of its business: it begins anew.
+        await self._memory.keep_only(one.id for one in [*wanted.values(), *timers])
