@@ -95,8 +95,29 @@ def _mark(thing: Any, noted: marks.Marks) -> Any:
         if interfaces.is_factory(thing, noted.interface) and not isinstance(thing, type):
             return _marking_factory(thing, noted)
         thing = calls.handler(thing)
+        if not isinstance(thing, type):
+            _offer_deploy(thing)
     marks.attach(thing, noted)
     return thing
+
+
+def _deploy(app: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    from snapfork.adapter.deploying import deploy
+
+    return deploy(app, *args, **kwargs)
+
+
+def _offer_deploy(app: Any) -> None:
+    """Give an app `deploy` (see adapter/deploying.py), unless it has something of that name."""
+    if hasattr(app, "deploy"):
+        return
+    try:
+        if isinstance(app, type(_deploy)):
+            app.__dict__["deploy"] = lambda *args, **kwargs: _deploy(app, *args, **kwargs)
+        else:
+            type(app).deploy = _deploy
+    except (AttributeError, TypeError):
+        pass  # a class of C: `snapfork.adapter.deploying.deploy(app)` is left
 
 
 def _marking_factory(make: Callable[..., Any], noted: marks.Marks) -> Callable[..., Any]:
