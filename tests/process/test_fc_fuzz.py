@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import pytest
 from alibabacloud_fc20230330 import models as m
+from face_fuzz import METHODS, PATHS, Inputs, answered
 from fc_served import CODE, Served, code, create, served
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snapfork.runner.faces import fc_offer
-from snapfork.runner.faces.model import Api, Operation
-from snapfork.runner.faces.shapes import Shape
+from snapfork.runner.faces.model import Api
 
 API = Api.load("fc_api.json", json_lists=True)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 TIMER = '{"cronExpression": "@every 5m"}'
 CLASHES = '{"authType": "anonymous", "events": ["oss:ObjectCreated:*"], "directory": "/tmp"}'
 # What members of these names are mostly given, so that requests get past the first check.
 LIKELY: dict[str, list[Any]] = {
+    "DeleteFunction.function_name": ["other"],
     "function_name": ["there"] * 6 + ["other", "nobody"],
     "functionName": ["new", "there", "other"],
     "alias_name": ["prod", "canary"],
@@ -69,6 +63,9 @@ LIKELY: dict[str, list[Any]] = {
 }
 
 
+INPUTS = Inputs(API, sorted(fc_offer.OFFERED), LIKELY, ("code", "defaultTarget"))
+
+
 @pytest.fixture(scope="module")
 def face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("fc") / "data", signed=False) as one:
@@ -85,117 +82,30 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield one
 
 
-def tame(shape: Shape, depth: int = 0) -> st.SearchStrategy[Any]:
-    """Values that a shape mostly takes."""
-    if depth > 5:
-        return st.none()
-    match shape.type:
-        case "structure":
-            return _structure(shape, depth)
-        case "list":
-            assert shape.member is not None
-            return st.lists(tame(shape.member, depth + 1), max_size=2)
-        case "map":
-            assert shape.value is not None
-            return st.dictionaries(st.text(max_size=10), tame(shape.value, depth + 1), max_size=2)
-        case "boolean":
-            return st.booleans()
-        case "integer" | "double":
-            step, low, high = shape.multiple or 1, shape.min or 0, min(shape.max or 100, 2**40)
-            near = st.integers(0, 20).map(lambda number: low + number * step)
-            return near | st.sampled_from([low, high, low - 1, high + 1])
-    return st.sampled_from(shape.enum) if shape.enum else st.text(max_size=20)
-
-
-def member_of(name: str, shape: Shape, depth: int) -> st.SearchStrategy[Any]:
-    """Values of a member: mostly likely ones, now and then anything."""
-    usual = st.sampled_from(LIKELY[name]) if name in LIKELY else tame(shape, depth)
-    return st.integers(0, 19).flatmap(lambda dice: JSON if dice == 0 else usual)
-
-
-@st.composite
-def _structure(draw: st.DrawFn, shape: Shape, depth: int) -> dict[str, Any]:
-    """What is required, and up to three other members."""
-    optional = [name for name in shape.members if name not in shape.required]
-    more = draw(st.lists(st.sampled_from(optional), max_size=3, unique=True)) if optional else []
-    wanted = [*shape.required, *more, *(name for name in ("code", "defaultTarget") if name in optional)]
-    return {name: draw(member_of(name, shape.members[name].shape, depth + 1)) for name in wanted}
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> tuple[str, str, bytes, dict[str, str]]:
-    """(method, target, body, headers) for some operation that is offered, mostly."""
-    operation: Operation = API.operations[draw(st.sampled_from(sorted(fc_offer.OFFERED)))]
-    path, query, headers, body = operation.path, {}, {}, b""
-    fields: dict[str, Any] = {}
-    for member in operation.members.values():
-        wanted = member.name in operation.required or draw(st.booleans())
-        if member.location == "uri":
-            likely = ["other"] if operation.name == "DeleteFunction" else LIKELY[member.name]
-            value = draw(st.sampled_from(likely * 3 + ["a/b", "\N{SNOWMAN}", "%", " "]))
-            path = path.replace(f"{{{member.name}}}", quote(value, safe=""))
-        elif member.location == "payload":
-            body = draw(_payload(member.shape))
-        elif wanted:
-            given_value = draw(member_of(member.name, member.shape, 0))
-            text = given_value if isinstance(given_value, str) else json.dumps(given_value)
-            if member.location == "querystring":
-                query[member.wire] = text.encode("utf-8", "surrogatepass")
-            elif member.location == "header":
-                headers[member.wire] = quote(text, safe=" ")
-            else:
-                fields[member.wire] = given_value
-    if fields:
-        body = _dumped(fields)
-    return operation.method, path + ("?" + urlencode(query) if query else ""), body, headers
-
-
-def _payload(shape: Shape) -> st.SearchStrategy[bytes]:
-    if shape.type == "blob":
-        return st.binary(max_size=100)
-    wild = st.binary(max_size=60) | JSON.map(_dumped)
-    return st.integers(0, 9).flatmap(lambda dice: wild if dice == 0 else tame(shape).map(_dumped))
-
-
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
 def asked(face: Served, method: str, target: str, body: bytes, headers: dict[str, str]) -> None:
     """Send it and hold the answer to the contract."""
-    connection = http.client.HTTPConnection("127.0.0.1", face.port, timeout=30)
-    try:
-        connection.request(method, target, body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
-    finally:
-        connection.close()
-    assert answer.status in (200, 202, 204, 400, 403, 404, 409, 412, 429), (answer.status, content)
-    assert answer.getheader("x-fc-request-id")
-    if answer.status >= 400:
+    status, told, content = answered(face.port, method, target, body, headers)
+    assert status in (200, 202, 204, 400, 403, 404, 409, 412, 429), (status, content)
+    assert told["x-fc-request-id"]
+    if status >= 400:
         said = json.loads(content)
         assert set(said) == {"Code", "Message", "RequestId"}
-        assert said["Code"] and said["Message"] and said["RequestId"] == answer.getheader("x-fc-request-id")
-    elif answer.status in (202, 204):
+        assert said["Code"] and said["Message"] and said["RequestId"] == told["x-fc-request-id"]
+    elif status in (202, 204):
         assert content == b""
     elif "/invocations" not in target:
         assert isinstance(json.loads(content), dict)
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
-@given(request=requests())
+@given(request=INPUTS.requests())
 def test_any_input_of_any_operation(face: Served, request: tuple[str, str, bytes, dict[str, str]]) -> None:
     asked(face, *request)
 
 
-PATHS = st.text(
-    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), min_size=0, max_size=40
-)
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
+    method=METHODS,
     path=PATHS,
     body=st.binary(max_size=50),
 )

@@ -120,8 +120,8 @@ CREATE = {
         ),
         (
             {"DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"}},
-            "DeadLetterConfig.TargetArn is not supported by this runner: there is no SQS and SNS here; failed "
-            "events are kept in its dead-letter list and go to an on-failure destination.",
+            "DeadLetterConfig.TargetArn is not supported by this runner: there is no SQS and SNS here; "
+            "failed events are kept in its dead-letter list and go to an on-failure destination.",
         ),
         (
             {"VpcConfig": {"SubnetIds": ["subnet-1"]}},
