@@ -15,6 +15,7 @@ from pathlib import Path
 
 from snapfork.runner.kept.store import config_home
 from snapfork.runner.registry.indexes import without_secrets
+from snapfork.runner.processes import as_user
 from snapfork.runner.registry.places import Places
 
 TIMEOUT = 1800.0
@@ -120,12 +121,20 @@ class Job:
         )
         return made
 
+    def _needed(self) -> list[str]:
+        """Where uv and the Python lie."""
+        python = os.path.realpath(self._python)
+        return [os.path.dirname(os.path.realpath(self._uv)), os.path.dirname(os.path.dirname(python))]
+
     async def _run(
         self, what: str, arguments: list[str], directory: Path, progress: Callable[[str], None] | None
     ) -> None:
-        user = self._user
+        command = [self._uv, *arguments, "--color", "never"]
+        if self._user is not None:
+            user = (self._user.uid, self._user.gid, str(self._user.uid))
+            command = as_user.command(user, self._needed(), command)
         process = await asyncio.create_subprocess_exec(
-            *(self._uv, *arguments, "--color", "never"),
+            *command,
             cwd=directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -133,9 +142,6 @@ class Job:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             umask=0o022,
-            user=None if user is None else user.uid,
-            group=None if user is None else user.gid,
-            extra_groups=None if user is None else [],
         )
         lines: deque[str] = deque(maxlen=LAST_LINES)
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from snapfork.adapter.snapshots import file, keys
 from snapfork.adapter.snapshots.errors import SnapshotError
+from snapfork.runner.processes import as_user
 from snapfork.runner.registry.errors import BadPackage
 from snapfork.runner.registry.places import Places
 
@@ -57,9 +58,11 @@ def _try(source: Path, places: Places) -> None:
         if places.user is not None:
             os.chown(work, places.user.uid, places.user.gid)
             os.chown(copy, places.user.uid, places.user.gid)
-        user = places.user
+        command = [sys.executable, "-P", "-m", _TRIAL, str(copy), str(write)]
+        if places.user is not None:
+            command = as_user.command((places.user.uid, places.user.gid, str(places.user.uid)), [], command)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _TRIAL, str(copy), str(write)],
+            command,
             cwd=work,
             env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(work)} | _same_modules(),
             pass_fds=(write,),
@@ -67,9 +70,6 @@ def _try(source: Path, places: Places) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            user=None if user is None else user.uid,
-            group=None if user is None else user.gid,
-            extra_groups=None if user is None else [],
         )
         os.close(write)
         write = -1
