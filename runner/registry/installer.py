@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from snapfork.runner.kept.store import config_home
-from snapfork.runner.registry.indexes import without_secrets
 from snapfork.runner.processes import as_user
+from snapfork.runner.registry.indexes import without_secrets
 from snapfork.runner.registry.places import Places
 
 TIMEOUT = 1800.0
