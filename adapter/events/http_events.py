@@ -222,7 +222,7 @@ def _body(body: Any, encoded: bool) -> bytes:
         import base64
 
         try:
-            return base64.b64decode(body)
+            return base64.b64decode("".join(body.split()), validate=True)
         except ValueError as error:
             raise Fault("Runtime.BadResponse", f"the body is not base64: {error}") from None
     return body.encode("utf-8", "surrogatepass")

@@ -7,13 +7,21 @@ from typing import Any
 from snapfork.runner.http.forwarded import Trusted
 from snapfork.runner.http.routes import Routes
 from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.processes.ledger import Ledger
 from snapfork.runner.processes.serving import Served
 from snapfork.runner.wire.page import Page
 
 WHOLE = [{"host": None, "prefix": "", "function": "app"}]
 
 
-def make_served(app: Any, page: Page, *, routes: list[dict[str, Any]] = WHOLE, **settings: Any) -> Served:
+def make_served(
+    app: Any,
+    page: Page,
+    *,
+    routes: list[dict[str, Any]] = WHOLE,
+    ledger: Ledger | None = None,
+    **settings: Any,
+) -> Served:
     """`settings` are merged into the defaults."""
     merged = {
         "concurrency": 32,
@@ -34,4 +42,5 @@ def make_served(app: Any, page: Page, *, routes: list[dict[str, Any]] = WHOLE, *
         boot_id="0123abcd",
         page=page,
         state={"kept": 1},
+        ledger=ledger,
     )

@@ -10,6 +10,7 @@ from snapfork.runner.http.forwarded import Trusted
 from snapfork.runner.http.routes import Routes
 from snapfork.runner.processes import wsgi_loop, wsgi_threads
 from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.processes.ledger import Ledger
 from snapfork.runner.processes.link import Link
 from snapfork.runner.processes.serving import Served
 
@@ -30,6 +31,7 @@ def make_served(
     routes: list[dict[str, Any]] = WHOLE,
     access: AccessLog | None = None,
     trusted: tuple[str, ...] = ("127.0.0.1", "unix"),
+    ledger: Ledger | None = None,
     **settings: Any,
 ) -> Served:
     """`settings` are merged into the defaults."""
@@ -42,6 +44,7 @@ def make_served(
         trusted=Trusted(trusted),
         access=access or AccessLog(),
         boot_id="0123abcd",
+        ledger=ledger,
     )
 
 
