@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from snapfork.runner.console import ms_text
 from snapfork.runner.gateway.bases import Base
+from snapfork.runner.gateway.checking import Checking
 from snapfork.runner.gateway.core import Core, Door
 from snapfork.runner.gateway.instances import Instance
 from snapfork.runner.gateway.keeping import Keeping, Kept
@@ -385,8 +386,12 @@ class Function:
         if self._announce:
             self._announce = False
             self._listener.function_up(self)
-        if self.template is not None and self.template.report.get("keeps") and not self.core.stopping:
+        if self.template is None or self.core.stopping:
+            return
+        if self.template.report.get("keeps"):
             self.core.loop.call_later(KEEP_AFTER_S, self._keep, self.template)
+        elif self.found and self.template.report.get("buffers"):
+            Checking(self.core, self.template, self.found["path"], self._damaged)
 
     # -- a snapshot for the next start ------------------------------------------------------------------
 
@@ -410,6 +415,11 @@ class Function:
         self._keeping = None
         self.kept = kept
         self.core.console.kept(self.name, kept.about, kept.refused)
+
+    def _damaged(self, template: Template, path: str, sentence: str) -> None:
+        self.core.console.warn(f"{self.name}: {sentence} It was restored from it, and is started anew.")
+        if template is self.template and self.building is None and not self.core.stopping:
+            self.build(template.generation, mistrusted=path, config=template.config)
 
     def describe_start(self) -> tuple[str, float]:
         """(start kind that the next requests get, its measured milliseconds)."""

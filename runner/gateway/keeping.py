@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from snapfork.runner.gateway.bases import Base
-from snapfork.runner.gateway.channel import Channel
-from snapfork.runner.gateway.children import Watch
 from snapfork.runner.gateway.core import Core
+from snapfork.runner.gateway.errand import Errand
 from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.gateway.templates import Template
 from snapfork.runner.wire import fds, frames
 
-DEADLINE_S = 600.0
-"""For each half, at the lowest priority on a machine that may be busy."""
-ENDED = "the process that was to make it ended by itself"
-LATE = f"it was not made within {DEADLINE_S:g} s"
 _drafts = itertools.count(1)
 
 
@@ -33,7 +27,7 @@ class Kept:
     refused: str = ""
 
 
-class Keeping:
+class Keeping(Errand):
     """One attempt: a fork of `template` writes a draft, and a template of a base restores and compares it."""
 
     def __init__(
@@ -46,8 +40,8 @@ class Keeping:
         on_end: Callable[[Kept], None],
         user: tuple[int, int, str] | None,
     ) -> None:
+        super().__init__(core)
         self._user = user
-        self._core = core
         self._name = name
         self._template = template
         self._order = order
@@ -56,9 +50,6 @@ class Keeping:
         drafts = os.path.join(order["data_dir"], "snapshots", "drafts")
         self._draft = os.path.join(drafts, f"{os.getpid()}-{next(_drafts)}.snap")
         self._about: dict[str, Any] = {}
-        self._channel: Channel | None = None
-        self._watch: Watch | None = None
-        self._number = 0
         self._over = False
 
     def begin(self) -> None:
@@ -74,23 +65,6 @@ class Keeping:
         if not self._over:
             self._on_end = lambda _: None
             self._end(Kept({}, "it is no longer wanted"))
-
-    def forked(self, pid: int, pidfd: int) -> None:
-        """The process of this half exists now."""
-        self._watch = Watch(self._core.loop, pidfd, lambda: None)
-
-    def died(self, frame: frames.DiedFrame) -> None:
-        """Its socket tells."""
-
-    def _next(self, send: Callable[[int, int], None]) -> None:
-        self._close()
-        ours, theirs = fds.pair()
-        self._number = number = next(self._core.numbers)
-        self._core.others[number] = self
-        self._channel = Channel(self._core.loop, ours, self._message, lambda: self._fail(number, ENDED))
-        send(number, theirs.fileno())
-        theirs.close()
-        self._core.loop.call_later(DEADLINE_S, self._fail, number, LATE)
 
     def _verify(self, number: int, sock: int) -> None:
         log_read, log_write = output_pipe(self._user)
@@ -125,14 +99,3 @@ class Keeping:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         self._on_end(kept)
-
-    def _close(self) -> None:
-        """Let go of the process of this half."""
-        self._core.others.pop(self._number, None)
-        if self._channel is not None:
-            self._channel.close()
-        if self._watch is not None:
-            with contextlib.suppress(ProcessLookupError, OSError):
-                signal.pidfd_send_signal(self._watch.pidfd, signal.SIGKILL)
-            self._watch.close()
-            self._watch = None

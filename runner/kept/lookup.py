@@ -85,7 +85,7 @@ def enter(order: dict[str, Any]) -> dict[str, Any]:
     try:
         opened = file.read(path)
         try:
-            there, is_new = _take(Store(order["data_dir"]), path, opened)
+            there, is_new = _take(Store(order["data_dir"]), path, opened, order["forget"])
             about: dict[str, Any] = {}
         except (StoreError, OSError) as error:
             opened.verify_buffers()
@@ -98,12 +98,14 @@ def enter(order: dict[str, Any]) -> dict[str, Any]:
     return {"found": _found(there, opened, _created(opened), 0.0) | about}
 
 
-def _take(store: Store, path: str, opened: Any) -> tuple[str, bool]:
+def _take(store: Store, path: str, opened: Any, mistrusted: str) -> tuple[str, bool]:
     """(where the store has the file, whether it came there now)."""
     from snapfork.adapter.snapshots import file
 
     name = address(opened)
     there = store.object_path(name)
+    if there == mistrusted:
+        store.discard(name)
     if os.path.exists(there):
         file.read(there)
         return there, False

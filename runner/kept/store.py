@@ -94,6 +94,11 @@ class Store:
         os.replace(draft, self.object_path(name))
         return self.object_path(name)
 
+    def discard(self, name: str) -> None:
+        """Remove object `name`, which is damaged."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.object_path(name))
+
     @contextlib.contextmanager
     def copy_of(self, path: str) -> Iterator[str]:
         """A draft with the content of the file at `path`; it goes away unless it is published."""

@@ -159,6 +159,14 @@ def _answer(prepared: Prepared, request: Any, loop: Any) -> dict[str, Any]:
 # -- kept by `runner serve` -----------------------------------------------------------------------------
 
 
+def in_child(prepared: Prepared, order: dict[str, Any], sock: socket.socket) -> None:
+    """In a fork of a ready template: what the gateway has ordered; does not return."""
+    if order["op"] == "check":
+        check_in_child(order["path"], sock)
+    else:
+        capture_in_child(prepared, order["draft"], sock)
+
+
 def capture_in_child(prepared: Prepared, draft: str, sock: socket.socket) -> None:
     """In a fork of a ready template: write `draft` and what it is to be compared with; does not return."""
     instance.wake(prepared)
@@ -226,6 +234,23 @@ def verify(prepared: Prepared, draft: str, sock: socket.socket) -> None:
         store.keep(app_key(order), Record(inputs, time.time(), name, beside["init_ms"]))
         return {"kept": {"requests": len(answers)}}
 
+    _in_background(work, sock)
+
+
+def check_in_child(path: str, sock: socket.socket) -> None:
+    """In a fork of a template that was restored from `path`: compare all of it; does not return."""
+
+    def work() -> dict[str, Any]:
+        from snapfork.adapter.snapshots import file
+        from snapfork.adapter.snapshots.errors import SnapshotError
+
+        try:
+            file.parse(path).verify_buffers()
+        except SnapshotError as error:
+            return {"damaged": str(error)}
+        return {"damaged": ""}
+
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     _in_background(work, sock)
 
 

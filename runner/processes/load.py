@@ -41,7 +41,7 @@ class Loaded:
     settings: every setting, resolved. hooks: name -> functions of `serverless` (see `hooks` for those
     registered elsewhere). target: "module:attr", with the attribute that was found.
     restored: it comes from a snapshot, and its initializer hooks have run: what the snapshot says of itself.
-    state: what its lifespan had filled.
+    state: what its lifespan had filled. buffers: how many of the snapshot's are mapped.
     """
 
     app: Any
@@ -51,6 +51,7 @@ class Loaded:
     target: str
     restored: dict[str, Any] | None = None
     state: dict[str, Any] = field(default_factory=dict)
+    buffers: int = 0
     kind: str = "web"
 
 
@@ -107,7 +108,7 @@ def restore(path: str, app_dir: str, order: Mapping[str, Any]) -> Loaded:
     if handlers.is_wrapped(app):
         handlers.suit(app, order)
     loaded = _judge(app, header.target or os.path.basename(path), overrides, app_dir)
-    loaded.restored, loaded.state = header.settings, state or {}
+    loaded.restored, loaded.state, loaded.buffers = header.settings, state or {}, header.buffers
     return loaded
 
 

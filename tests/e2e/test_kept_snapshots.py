@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -277,4 +279,63 @@ def test_what_a_lifespan_has_made_is_captured_and_start_up_not_run_again(shop: P
         server.wait_for(RESTORED)
         assert server.get("/").json() == first == [{"weights": [1, 2, 3]}, ["a", "b"]]
         assert server.function()["template"]["stages"][0]["name"] == "restore"
+    assert starts(shop) == 1
+
+
+ARRAYS = """
+import numpy
+from flask import Flask
+app = Flask(__name__)
+with open("starts", "a") as file:
+    file.write("x")
+WEIGHTS = numpy.arange(100_000.0)
+
+@app.get("/")
+def index():
+    return str(WEIGHTS.sum())
+"""
+
+
+def damage_a_buffer(path: Path) -> None:
+    """Change a byte that is mapped at a restore, and not looked at then."""
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    data[len(data) - 8192] ^= 1
+    path.write_bytes(data)
+    path.chmod(0o400)
+
+
+def test_damaged_buffers_are_found_while_it_serves_and_the_app_is_initialised(shop: Path) -> None:
+    (shop / "shop.py").write_text(ARRAYS)
+    with serve(shop) as server:
+        server.wait_for(KEPT)
+        said = server.get("/").text
+    (path,) = (shop.parent / "data").rglob("*.snap")
+    damage_a_buffer(path)
+    with serve(shop) as server:
+        server.wait_for(RESTORED)
+        server.wait_for("is damaged: its buffer 0 is not what was signed. It was restored from it")
+        server.wait_until(
+            lambda one: one["snapshot"]["restored"] is None and one["template"]["state"] == "ready"
+        )
+        assert server.get("/").text == said
+        server.wait_for(KEPT)
+    assert starts(shop) == 2
+
+
+def test_a_snapshot_file_whose_copy_is_damaged_is_taken_in_again(shop: Path) -> None:
+    (shop / "shop.py").write_text(ARRAYS)
+    command = [sys.executable, "-m", "snapfork.runner", "snapshot", "shop:app", "--python", sys.executable]
+    subprocess.run(command, cwd=shop, check=True, capture_output=True, timeout=50)
+    data = shop.parent / "data"
+    with Serve("shop.snap", cwd=shop, data_dir=data) as server:
+        server.wait_for("checked whole in")
+        said = server.get("/").text
+    (path,) = data.rglob("objects/*.snap")
+    damage_a_buffer(path)
+    with Serve("shop.snap", cwd=shop, data_dir=data) as server:
+        server.wait_for("is damaged: its buffer 0")
+        server.wait_for("checked whole in")
+        server.wait_until(lambda one: one["template"]["state"] == "ready")
+        assert server.get("/").text == said
     assert starts(shop) == 1
