@@ -376,6 +376,7 @@ class Builder:
             "findings": findings,
             "warmup": self.warmups,
             "rss": memory.rss_bytes(),
+            "buffers": prepared.loaded.buffers,
             "keeps": prepared.recorder is not None,
         }
         if self_pid and mode == "fork":
@@ -431,10 +432,10 @@ def serve_orders(prepared: Prepared, control: socket.socket) -> None:
             return
         if buffer[0] != frames.START:
             message = frames.unpack_json(view[:size])
-            if message["op"] != "capture":
-                return  # "exit"
+            if message["op"] == "exit":
+                return
             if forker.fork(message["number"]):
-                keep.capture_in_child(prepared, message["draft"], socket.socket(fileno=received[0]))
+                keep.in_child(prepared, message, socket.socket(fileno=received[0]))
             fds.close_all(received)
             continue
         start = frames.unpack_start(view[:size])
