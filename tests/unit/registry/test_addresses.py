@@ -32,7 +32,9 @@ def run(tmp_path: Path) -> Callable[[Scenario], None]:
     return go
 
 
-def test_functions_of_the_apis_are_open_to_everybody_only_if_they_say_so(run: Callable[[Scenario], None]) -> None:
+def test_functions_of_the_apis_are_open_to_everybody_only_if_they_say_so(
+    run: Callable[[Scenario], None],
+) -> None:
     async def scenario(operations: Operations, gateway: FakeGateway) -> None:
         await operations.create("own", replace(CONFIGURATION, dialect="runner"), code(1))
         assert (gateway.route("/shop").auth, gateway.route("/own").auth) == ("signed", "none")
@@ -66,7 +68,11 @@ def test_urls(run: Callable[[Scenario], None]) -> None:
             route = gateway.route(place[1], place[0])
             assert (route.choices, route.auth, route.strip) == ((("shop:1", 1.0),), "signed", True)
         after = await operations.set_url("shop", "live", "NONE", invoke_mode="RESPONSE_STREAM", create=False)
-        assert (after.id, after.cors, after.invoke_mode) == (made.id, {"AllowOrigins": ["*"]}, "RESPONSE_STREAM")
+        assert (after.id, after.cors, after.invoke_mode) == (
+            made.id,
+            {"AllowOrigins": ["*"]},
+            "RESPONSE_STREAM",
+        )
         owner = operations.http_owner(f"{made.id}.lambda-url.r1.localhost", "/x")
         assert owner is not None and (owner.function, owner.qualifier, owner.kind) == ("shop", "live", "url")
         assert operations.http_owner("nobody.localhost", "/") is None
@@ -102,7 +108,11 @@ GOOD_TRIGGERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("oss", {"directory": "/srv/In Box/"}, {"directory": "/srv/In Box", "bucket": "in-box"}),
     (
         "s3",
-        {"directory": "/srv/box", "filter": {"key": {"prefix": "in/"}}, "events": ["s3:ObjectRemoved:Delete"]},
+        {
+            "directory": "/srv/box",
+            "filter": {"key": {"prefix": "in/"}},
+            "events": ["s3:ObjectRemoved:Delete"],
+        },
         {"filter": {"key": {"prefix": "in/", "suffix": ""}}},
     ),
 ]
@@ -188,7 +198,9 @@ def test_domains_lead_by_exact_path_then_by_the_longest(run: Callable[[Scenario]
         assert function("/login", "POST") == "shop"
         route = gateway.route("/login", "shop.example")
         assert not route.strip and route.auth == "none"
-        await operations.domain_update("shop.example", routes=routes[:1], extra={"authConfig": {"authType": "function"}})
+        await operations.domain_update(
+            "shop.example", routes=routes[:1], extra={"authConfig": {"authType": "function"}}
+        )
         owner = operations.http_owner("shop.example", "/login")
         assert owner is not None and (owner.function, owner.auth) == ("pages", "signed")
         await operations.delete("pages")
@@ -225,7 +237,13 @@ def test_routes_that_may_not_be(routes: list[dict[str, Any]], run: Callable[[Sce
 def test_domains_that_may_not_be(run: Callable[[Scenario], None]) -> None:
     async def scenario(operations: Operations, _: FakeGateway) -> None:
         route = [{"path": "/*", "function": "shop"}]
-        for name, protocol in (("a b", "HTTP"), ("-a", "HTTP"), ("a..b", "HTTP"), ("a.b", "FTP"), ("x" * 254, "HTTP")):
+        for name, protocol in (
+            ("a b", "HTTP"),
+            ("-a", "HTTP"),
+            ("a..b", "HTTP"),
+            ("a.b", "FTP"),
+            ("x" * 254, "HTTP"),
+        ):
             with pytest.raises(Invalid):
                 await operations.domain_create(name, protocol, route)
         with pytest.raises(NotFound):
@@ -240,7 +258,9 @@ def test_domains_that_may_not_be(run: Callable[[Scenario], None]) -> None:
 def test_two_functions_that_are_one_host_name(run: Callable[[Scenario], None]) -> None:
     async def scenario(operations: Operations, gateway: FakeGateway) -> None:
         await operations.create("SHOP", CONFIGURATION, code(2))
-        assert gateway.choices("/SHOP") == {"SHOP:LATEST": 1.0} and gateway.choices("/shop") == {"shop:LATEST": 1.0}
+        assert gateway.choices("/SHOP") == {"SHOP:LATEST": 1.0} and gateway.choices("/shop") == {
+            "shop:LATEST": 1.0
+        }
         hosts = [one.host for one in gateway.table if one.host == "shop.localhost"]
         assert len(hosts) == 1
 

@@ -100,7 +100,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "full directory": (zipped([("a/", b"x", FILE)]), "is a directory with content."),
     "encrypted": (patched(zipped([("a", b"x", FILE)]), encrypted), "is encrypted."),
     "bzip2": (zipped([("a", b"x", FILE)], zipfile.ZIP_BZIP2), "in another way than by deflate."),
-    "wrong checksum": (patched(zipped([("a", b"x" * 99, FILE)]), wrong_crc), "The zip is damaged: Bad CRC-32"),
+    "wrong checksum": (
+        patched(zipped([("a", b"x" * 99, FILE)]), wrong_crc),
+        "The zip is damaged: Bad CRC-32",
+    ),
     "says less": (patched(zipped([("a", b"x" * 99, FILE)]), says_less), "The zip is damaged: Bad CRC-32"),
     "ratio": (zipped([("a", b"\0" * (20 * MB), FILE)]), "more than 200 times its size."),
     "too much": (zipped([(str(n), os.urandom(MB) * 6, FILE) for n in range(9)]), "more than 50 MB."),
@@ -125,7 +128,9 @@ def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         unpacked(raw, tmp_path)
 
 
-def test_files_directories_and_links_inside_come_out_with_sane_modes_and_the_zips_times(tmp_path: Path) -> None:
+def test_files_directories_and_links_inside_come_out_with_sane_modes_and_the_zips_times(
+    tmp_path: Path,
+) -> None:
     made = unpacked(
         zipped(
             [
@@ -141,7 +146,9 @@ def test_files_directories_and_links_inside_come_out_with_sane_modes_and_the_zip
         ),
         tmp_path,
     )
-    modes = {path.relative_to(made).as_posix(): stat.S_IMODE(path.lstat().st_mode) for path in made.rglob("*")}
+    modes = {
+        path.relative_to(made).as_posix(): stat.S_IMODE(path.lstat().st_mode) for path in made.rglob("*")
+    }
     assert modes["bin/run"] == 0o755 and modes["lib/data.txt"] == modes["plain"] == 0o644
     assert modes["bin"] == modes["lib"] == modes["empty"] == 0o755
     assert os.readlink(made / "current") == "lib"
@@ -175,7 +182,9 @@ def test_it_streams(tmp_path: Path) -> None:
 
 
 NAMES = st.one_of(
-    st.sampled_from(["a", "b", "A", "a/b", "a/b/c", "../a", "a/../b", "/a", "a/", "b/", "./a", "a//b", "..", "C:a"]),
+    st.sampled_from(
+        ["a", "b", "A", "a/b", "a/b/c", "../a", "a/../b", "/a", "a/", "b/", "./a", "a//b", "..", "C:a"]
+    ),
     st.lists(st.sampled_from(["a", "b", "up", "..", ".", ""]), min_size=1, max_size=5).map("/".join),
     st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable()),
 )

@@ -1,4 +1,4 @@
-"""Operations on functions, versions and aliases, on a real store, with a gateway that keeps what it is told."""
+"""Operations on functions, versions and aliases, on a real store, with a gateway that keeps what it hears."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ def test_a_created_function_is_served_at_once_and_again_after_a_restart(tmp_path
             assert gateway.choices("/shop") == {"shop:LATEST": 1.0}
             assert Path(gateway.units["shop:LATEST"].app_dir, "index.py").read_text().startswith("NUMBER = 1")
             unit = gateway.units["shop:LATEST"]
-            assert (unit.target, unit.overrides["timeout"], unit.overrides["memory"]) == ("index:handler", 3.0, 128 << 20)
+            assert (unit.target, unit.overrides["timeout"], unit.overrides["memory"]) == (
+                "index:handler",
+                3.0,
+                128 << 20,
+            )
         async with registry(tmp_path / "data") as (operations, again):
             assert again.units == gateway.units and again.table == gateway.table
             assert operations.tags("shop") == {"team": "a"} and operations.latest("shop") == made
@@ -99,7 +103,9 @@ def test_bad_values_are_refused_by_their_member_and_change_nothing(
 
 def test_a_python_that_is_not_here_is_refused_with_those_that_are(run: Callable[[Scenario], None]) -> None:
     async def scenario(operations: Operations, _: FakeGateway) -> None:
-        with pytest.raises(Invalid, match=r"There is no Python 3.9 for 'python3.9' here; there are python3, python3"):
+        with pytest.raises(
+            Invalid, match=r"There is no Python 3.9 for 'python3.9' here; there are python3, python3"
+        ):
             await operations.create("shop", configured(runtime="python3.9"), code(1))
 
     run(scenario)
@@ -277,7 +283,9 @@ def test_an_alias_that_something_leads_to_stays(run: Callable[[Scenario], None])
         with pytest.raises(Conflict, match="trigger tick"):
             await operations.alias_delete("shop", "live")
         await operations.trigger_delete("shop", "tick")
-        await operations.domain_create("shop.example", "HTTP", [{"path": "/*", "function": "shop", "qualifier": "live"}])
+        await operations.domain_create(
+            "shop.example", "HTTP", [{"path": "/*", "function": "shop", "qualifier": "live"}]
+        )
         with pytest.raises(Conflict, match=r"domain shop\.example"):
             await operations.alias_delete("shop", "live")
 
@@ -295,8 +303,16 @@ def test_resolving_draws_the_weights(run: Callable[[Scenario], None]) -> None:
         drawn = [operations.resolve("shop", "live", lambda n=n: n / 1000).unit for n in range(1000)]  # type: ignore[misc]
         assert drawn.count("shop:2") == 100
         found = operations.resolve("shop", "live", lambda: 0.5)
-        assert (found.qualifier, found.alias and found.alias.name, found.version.version) == ("live", "live", "1")
-        for name, qualifier, kind in (("x", "", "function"), ("shop", "7", "version"), ("shop", "x", "alias")):
+        assert (found.qualifier, found.alias and found.alias.name, found.version.version) == (
+            "live",
+            "live",
+            "1",
+        )
+        for name, qualifier, kind in (
+            ("x", "", "function"),
+            ("shop", "7", "version"),
+            ("shop", "x", "alias"),
+        ):
             with pytest.raises(NotFound) as caught:
                 operations.resolve(name, qualifier)
             assert caught.value.kind == kind
@@ -428,12 +444,21 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(run: Callable[[Scenario
 def test_layers_are_laid_under_the_code_and_outlive_their_deletion(tmp_path: Path) -> None:
     async def whole() -> None:
         async with registry(tmp_path / "data") as (operations, gateway):
-            first = await operations.layer_publish("tools", zip_of({"python/tool.py": "A = 1\n", "bin/t": "", "lib/l": ""}))
-            second = await operations.layer_publish("tools", zip_of({"python/tool.py": "A = 2\n"}), runtimes=["python3"])
-            more = await operations.layer_publish("more", zip_of({"python/lib/python3.99/site-packages/x.py": ""}))
+            first = await operations.layer_publish(
+                "tools", zip_of({"python/tool.py": "A = 1\n", "bin/t": "", "lib/l": ""})
+            )
+            second = await operations.layer_publish(
+                "tools", zip_of({"python/tool.py": "A = 2\n"}), runtimes=["python3"]
+            )
+            more = await operations.layer_publish(
+                "more", zip_of({"python/lib/python3.99/site-packages/x.py": ""})
+            )
             assert (first.version, second.version, more.version) == (1, 2, 1)
             assert [one.version for one in operations.layer_versions("tools")[0]] == [2, 1]
-            assert [(one.layer, one.version) for one in operations.layer_list()[0]] == [("more", 1), ("tools", 2)]
+            assert [(one.layer, one.version) for one in operations.layer_list()[0]] == [
+                ("more", 1),
+                ("tools", 2),
+            ]
             with pytest.raises(BadPackage):
                 await operations.layer_publish("tools", b"no zip")
             with pytest.raises(NotFound) as missing:
@@ -442,7 +467,10 @@ def test_layers_are_laid_under_the_code_and_outlive_their_deletion(tmp_path: Pat
             arns = ("arn:aws:lambda:local:0:layer:tools:1", "acs:fc:local:0:layers/more/versions/1")
             await operations.create("shop", configured(layers=arns), code(1))
             unit = gateway.units["shop:LATEST"]
-            assert [Path(path).parts[-2:] for path in unit.paths] == [(first.package, "python"), (more.package, "python")]
+            assert [Path(path).parts[-2:] for path in unit.paths] == [
+                (first.package, "python"),
+                (more.package, "python"),
+            ]
             assert unit.environment is not None
             assert unit.environment["PATH"].startswith(unit.paths[0].replace("python", "bin"))
             assert unit.environment["LD_LIBRARY_PATH"] == unit.paths[0].replace("python", "lib")

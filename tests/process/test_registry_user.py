@@ -1,0 +1,175 @@
+"""A runner of root whose functions are another user's: they read their code and reach nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from registry_writer import CONFIGURATION, Nowhere, code
+from snapfork.runner.errors import UserError
+from snapfork.runner.registry.environments import Environments
+from snapfork.runner.registry.keys import Keys
+from snapfork.runner.registry.operations import Operations
+from snapfork.runner.registry.packages import Packages
+from snapfork.runner.registry.places import User, places
+from snapfork.runner.registry.store import Store
+
+NOBODY = User(65534, 65534)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run functions as another user")
+
+
+def as_nobody(script: str) -> str:
+    """What a shell of that user says."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        capture_output=True,
+        text=True,
+        user=NOBODY.uid,
+        group=NOBODY.gid,
+        extra_groups=[],
+        cwd="/",
+        env={"PATH": os.defpath},
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory that everybody may pass, as /srv is."""
+    path = Path(f"/tmp/snapfork-test-{os.getpid()}")
+    path.mkdir(mode=0o755)
+    path.chmod(0o755)
+    yield path  # type: ignore[misc]
+    subprocess.run(["rm", "-rf", str(path)], check=True)
+
+
+@needs_root
+def test_code_is_read_and_registry_keys_and_packages_are_not(site: Path) -> None:
+    async def whole() -> None:
+        where = places(site / "data", NOBODY)
+        assert where.public == site / "data.public"
+        Keys(site / "data")
+        store = Store(site / "data")
+        operations = Operations(store, Packages(where), Environments(where), Nowhere())
+        await operations.start()
+        await operations.create("shop", CONFIGURATION, code("the code"))
+        await operations.create("other", CONFIGURATION, code("other code"))
+        (other, shop) = operations.deduction.units()
+        await operations.close()
+        store.close()
+        assert as_nobody(f"cat {shop.app_dir}/index.py") == "the code"
+        assert shop.environment is not None and other.environment is not None
+        home = shop.environment["HOME"]
+        assert as_nobody(f"echo mine > {home}/x && cat {home}/x") == "mine\n"
+        assert stat.S_IMODE(os.stat(home).st_mode) == 0o700
+        for path in (
+            site / "data",
+            site / "data" / "registry.sqlite3",
+            site / "data" / "keys",
+            where.packages,
+        ):
+            assert "Permission denied" in as_nobody(f"cat {path} || ls {path}")
+        for place in (shop.app_dir, where.code, where.public, where.environments):
+            assert "Permission denied" in as_nobody(f"echo x > {place}/new")
+        assert "Permission denied" in as_nobody(f"echo x >> {shop.app_dir}/index.py")
+        assert "Permission denied" in as_nobody(f"ls {where.code}")  # nor does it find what else is deployed
+
+    asyncio.run(whole())
+
+
+@needs_root
+def test_where_the_data_directory_lies_in_something_private_code_is_elsewhere(site: Path) -> None:
+    private = site / "root"
+    private.mkdir(mode=0o700)
+    where = places(private / "data", NOBODY)
+    try:
+        assert where.public.parent == Path("/var/lib/snapfork")
+        assert places(private / "data", NOBODY).public == where.public
+    finally:
+        subprocess.run(["rm", "-rf", str(where.public)], check=True)
+
+
+@needs_root
+def test_a_place_that_others_could_swap_is_refused(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snapfork.runner.registry import places as module
+
+    (site / "open").mkdir()
+    (site / "open").chmod(0o777)
+    monkeypatch.setattr(module, "SHARED", site / "open" / "shared")
+    with pytest.raises(UserError, match="no place for code that user 65534 could read"):
+        places(site / "open" / "data", NOBODY)
+
+
+def test_functions_of_the_runners_own_user_have_it_all_in_the_data_directory(tmp_path: Path) -> None:
+    where = places(tmp_path / "data", User(os.geteuid(), os.getegid()))
+    assert (where.public, where.user) == (where.data, None)
+    assert {path.name for path in where.public.iterdir()} >= {"code", "environments", "homes", "packages"}
+
+
+@needs_root
+@pytest.mark.timeout(120)
+def test_packages_are_built_by_the_functions_user(site: Path) -> None:
+    """Building one from its source runs its code."""
+    from snapfork.runner.registry import pythons
+    from snapfork.runner.registry.installer import find_uv
+
+    python = next(
+        (path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)), ""
+    )
+    if (
+        not python
+        or as_nobody(f"{python} -c 'print(1)'") != "1\n"
+        or as_nobody(f"{find_uv()} --version")[:2] != "uv"
+    ):
+        pytest.skip("no Python and uv here that user nobody can run")
+    source = site / "src" / "thing"
+    source.mkdir(parents=True)
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "thing"\nversion = "1"\n'
+    )
+    (source / "backend.py").write_text(BACKEND)
+    subprocess.run(["chmod", "-R", "a+rX", str(site / "src")], check=True)
+
+    async def whole() -> None:
+        where = places(site / "data", NOBODY)
+        environments = Environments(
+            where, find_uv, lambda: (["--no-index"], {"UV_CACHE_DIR": str(site / "cache")})
+        )
+        (site / "cache").mkdir()
+        os.chown(site / "cache", NOBODY.uid, NOBODY.gid)
+        own = pythons.OWN if sys.version_info[:2] == (3, 11) else "3.11"
+        environments._pythons.of = lambda _: pythons.Python(python, own)  # type: ignore[method-assign]
+        (site / "app").mkdir()
+        (site / "app" / "requirements.txt").write_text(f"thing @ file://{source}\n")
+        key = await environments.build("p" * 64, site / "app", "requirements.txt", "python3", lambda _: None)
+        made = where.environments / key
+        (built,) = made.glob("lib/python3*/site-packages/thing.py")
+        assert built.read_text() == f"UID = {NOBODY.uid}\n"
+        assert built.stat().st_uid == 0 and "denied" in as_nobody(f"echo >> {built}")
+        assert as_nobody(f"{made}/bin/python -c 'import thing; print(thing.UID)'") == f"{NOBODY.uid}\n"
+
+    asyncio.run(whole())
+
+
+BACKEND = """
+import os, zipfile
+
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    name = "thing-1-py3-none-any.whl"
+    info = "thing-1.dist-info"
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
+        archive.writestr("thing.py", f"UID = {os.getuid()}\\n")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: thing\\nVersion: 1\\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return name
+"""
