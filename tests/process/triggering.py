@@ -54,6 +54,8 @@ class Enqueued:
         return Task(invocation.id, invocation.id, invocation.function, invocation.qualifier, "Enqueued", 0.0)
 
 
-def timer(expression: str, *, function: str = "f", id: str = "t1", modified: float = 0.0, **more: Any) -> Trigger:
+def timer(
+    expression: str, *, function: str = "f", id: str = "t1", modified: float = 0.0, **more: Any
+) -> Trigger:
     config = {"cronExpression": expression, "payload": more.pop("payload", ""), "enable": True}
     return Trigger(function, "tick", "timer", "", config, id=id, created=modified, modified=modified, **more)
