@@ -28,9 +28,9 @@ from snapfork.runner.services.units import GatewayUnits
 from snapfork.runner.telemetry import desk
 from snapfork.runner.telemetry.service import Telemetry
 from snapfork.runner.telemetry.store import FILE
+from snapfork.runner.triggers import events
+from snapfork.runner.triggers.service import Triggers
 from starlette.types import ASGIApp
-
-STOP_S = 1.0
 
 
 @dataclass
@@ -39,6 +39,7 @@ class DeployedServices:
 
     operations: Operations
     invocations: Invocations
+    triggers: Triggers
     telemetry: Telemetry
     keys: Keys
     auth: Auth
@@ -68,8 +69,11 @@ class DeployedServices:
         link.subscribe("unit", invocations.unit_event)
         Judge(link, operations, auth)
         await operations.start()
+        triggers = await Triggers.start(
+            data_dir, operations, invocations.queue, site=events.Site(site.region, site.account)
+        )
         where = Places(operations, site, setup["urls"])
-        return cls(operations, invocations, telemetry, keys, auth, where, site, store)
+        return cls(operations, invocations, triggers, telemetry, keys, auth, where, site, store)
 
     def face(self, control: ASGIApp) -> ASGIApp:
         """All APIs on one listener; `control` answers what is none of theirs."""
@@ -99,6 +103,7 @@ class DeployedServices:
 
     async def stop(self) -> None:
         """End in order; what still runs is taken up after the next start."""
+        await self.triggers.stop()
         await self.invocations.stop()
         await self.operations.close()
         self.telemetry.close()
