@@ -13,7 +13,6 @@ from snapfork.runner.gateway.instances import READY, STARTING
 from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.gateway.templates import Template
 from snapfork.runner.policy.elastic import backoff_s
-from snapfork.runner.processes import memory
 from snapfork.runner.serve_config import FunctionConfig
 from snapfork.runner.units import Unit
 from snapfork.runner.wire.frames import SPAWN
@@ -34,7 +33,7 @@ class Deployed:
     """A unit's wanted state, its function, and who waits for it.
 
     `tell` sends an event to the services process. used_ns: when it last had a request. size: bytes that its
-    template takes by itself.
+    template had of its own when it was ready: what it shares with its base is not counted.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class Deployed:
         self._failure: tuple[str, str | None] = ("", None)
         self._failures = 0
         self._hold_until_ns = 0
-        self._built_ns = 0
         self._requests = 0
         self._presume()
 
@@ -226,7 +224,7 @@ class Deployed:
     def function_built(self, function: Function, template: Template) -> None:
         """A template is ready."""
         revision = _revision(template.config)
-        self._built_ns = self.used_ns = self.core.clock()
+        self.used_ns = self.core.clock()
         function.is_up = True
         if revision == self.unit.revision:
             self._failed = ""
@@ -324,15 +322,6 @@ class Deployed:
         }
         about = {"event": "unit", "name": self.name, "revision": revision, "state": state}
         self._tell(about | common | more)
-
-    def measure(self) -> None:
-        """Ask the kernel what the template takes by itself, now that it has come to rest."""
-        template = self.function.template
-        if template is not None and template.alive:
-            try:
-                self.size = memory.private_bytes(template.pid)
-            except OSError:
-                return  # not to be seen by us: what it said itself stays
 
 
 def _revision(config: FunctionConfig) -> str:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.pool import Pool
 
 LOOK_EVERY_NS = 10**9
-MEASURE_AFTER_S = 1.0
 
 
 class Units:
@@ -128,11 +127,6 @@ class Units:
 
     def _built(self, one: Deployed) -> None:
         self._door.refresh_limits()
-        self._core.loop.call_later(MEASURE_AFTER_S, self._measure, one)
-        self._keep_to_budget()
-
-    def _measure(self, one: Deployed) -> None:
-        one.measure()
         self._keep_to_budget()
 
     def _keep_to_budget(self) -> None:

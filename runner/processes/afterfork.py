@@ -19,6 +19,7 @@ from typing import Any
 from snapfork.runner.processes import blas, heap
 
 _repairs: list[Callable[[], object]] = []
+_shared: list[Any] = []
 
 
 def prepare(
@@ -63,13 +64,20 @@ def _restore_environment(saved: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
+def note_generators() -> None:
+    """In a base, before what it holds is frozen: templates would not find its generators any more."""
+    random = sys.modules.get("random")
+    if random is not None:
+        _shared.extend(heap.instances(random.Random))
+
+
 def _unseeded(seeded: Mapping[int, str]) -> list[Any]:
     random = sys.modules.get("random")
     if random is None:
         return []
     return [
         generator
-        for generator in heap.instances(random.Random)
+        for generator in (*_shared, *heap.instances(random.Random))
         if not isinstance(generator, random.SystemRandom)
         and generator is not random._inst
         and id(generator) not in seeded

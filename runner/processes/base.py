@@ -12,7 +12,6 @@ name whom it becomes before any user code runs, or null).
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import socket
@@ -107,11 +106,8 @@ class Base:
     def _take(self, modules: list[str], freeze: bool) -> None:
         from snapfork.runner.processes import stock
 
-        if not stock.take(modules):
+        if not (stock.take(modules) and (not freeze or stock.close())):
             os._exit(STARTS_THREADS)
-        if freeze:  # what is here is shared by all templates; none should copy it by looking for garbage
-            gc.collect()
-            gc.freeze()
 
     def _become_template(self, order: dict[str, Any], received: list[int]) -> None:
         self.control.close()

@@ -7,14 +7,29 @@ needs the app's settings nor starts anything: what fails here is imported by the
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
 import warnings
 from collections.abc import Iterable
 
+from snapfork.adapter import settings
+from snapfork.runner.http.forwarded import Trusted
+from snapfork.runner.http.routes import Route, Routes
+from snapfork.runner.processes import warmup
+from snapfork.runner.processes.access import AccessLog
+from snapfork.runner.processes.serving import Served
+
 OURS = ("snapfork.adapter.snapshots.file", "snapfork.adapter.snapshots.snapshot")
 """What every restore needs."""
+SERVING = (
+    *("snapfork.runner.processes.wsgi_loop", "snapfork.runner.processes.wsgi_noted"),
+    *("snapfork.runner.processes.asgi_loop", "snapfork.runner.processes.asgi_noted"),
+    *("snapfork.runner.processes.wsgi_threads", "snapfork.runner.processes.lifespan"),
+    *("snapfork.runner.kept.lookup", "snapfork.adapter.events.app", "snapfork.adapter.events.logs"),
+)
+"""What instances serve with."""
 NOT_AHEAD = ("django.contrib", "__main__", "snapfork")
 """Imports of models, which want Django's settings and apps set up first."""
 
@@ -43,6 +58,34 @@ def take(modules: Iterable[str]) -> bool:
         if settings is not None:
             os.environ["DJANGO_SETTINGS_MODULE"] = settings
     return len(os.listdir("/proc/self/task")) == 1
+
+
+def close() -> bool:
+    """Have the code that serves rehearsed here, once for all templates, and share what there is with them.
+
+    None of them will look for garbage, pools or threads in it again. False if this process cannot be forked.
+    """
+    from snapfork.runner.processes import afterfork
+    from snapfork.runner.processes.loops import TemplateLoop
+
+    for name in SERVING:
+        importlib.import_module(name)
+    for interface in ("wsgi", "asgi"):
+        loop = TemplateLoop() if interface == "asgi" else None
+        warmup.run_in(_nobody(interface), loop.loop if loop is not None else None)
+        if loop is not None:
+            loop.end()
+    gc.collect()
+    afterfork.note_generators()
+    gc.freeze()
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def _nobody(interface: str) -> Served:
+    """A function without an app."""
+    resolved = settings.resolve({}, {"concurrency": 1})
+    routes = Routes([Route(None, "", "-")])
+    return Served(None, interface, resolved, "-", routes, Trusted([]), AccessLog(), "0")
 
 
 def _import(name: str) -> None:

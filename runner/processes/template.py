@@ -97,6 +97,7 @@ class Builder:
         self.recorder = Recorder()
         self.begun_ns = time.time_ns()
         self.init_ms = 0.0
+        self.private = 0
 
     def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         try:
@@ -359,7 +360,8 @@ class Builder:
                 prepared.init_ms = self.init_ms
             prepared.make_ready()
             stats = freeze.freeze()
-            about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident, {stats['objects']} objects"
+            self.private = stats["private_bytes"]
+            about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident"
         self._ready(prepared, "fork", told, self_pid)
         return prepared
 
@@ -376,6 +378,7 @@ class Builder:
             "findings": findings,
             "warmup": self.warmups,
             "rss": memory.rss_bytes(),
+            "private": self.private,
             "buffers": prepared.loaded.buffers,
             "keeps": prepared.recorder is not None,
         }

@@ -114,8 +114,12 @@ class Deployment:
             env={**os.environ, MARK: self.mark, "RUNNER_SECRET": "of the runner"}, start_new_session=True,
         )  # fmt: skip
         theirs.close()
-        self._take_desk()
-        url = self.wait_for("serving on ").rpartition(" ")[2].strip()
+        try:
+            self._take_desk()
+            url = self.wait_for("serving on ").rpartition(" ")[2].strip()
+        except BaseException:
+            self._clean()
+            raise
         self.port = int(url.rpartition(":")[2])
         return self
 
@@ -125,6 +129,7 @@ class Deployment:
             raise AssertionError(f"the gateway ended\n{self.tail()}")
         self.desk = socket.socket(fileno=fds[0])
         threading.Thread(target=self._read, args=[self.desk], daemon=True).start()
+        self.send({"ready": {"control_uds": "", "control_tcp": None}})
 
     def restart_services(self) -> None:
         """What it is for the gateway when the services process dies; it gets a new line."""
@@ -142,12 +147,15 @@ class Deployment:
                 assert time.monotonic() < deadline, f"still running: {left}\n{self.tail()}"
                 time.sleep(0.02)
         finally:
-            for pid in self.processes():
-                os.kill(pid, 9)
-            self.process.kill()
-            self.process.wait(HANG_S)
-            self.output.close()
-            shutil.rmtree(self.runtime, ignore_errors=True)
+            self._clean()
+
+    def _clean(self) -> None:
+        for pid in self.processes():
+            os.kill(pid, 9)
+        self.process.kill()
+        self.process.wait(HANG_S)
+        self.output.close()
+        shutil.rmtree(self.runtime, ignore_errors=True)
 
     def stop(self) -> None:
         self.process.terminate()
