@@ -17,14 +17,13 @@ from snapfork.runner.invocations.requests import Call, Run
 from snapfork.runner.invocations.wire import Headers, TooMuch, Unreachable
 from snapfork.runner.registry.errors import Conflict, Disabled, Throttled, TooLarge
 from snapfork.runner.registry.model import Resolved
-from snapfork.runner.services.link import GatewayError, GatewayTimeout
+from snapfork.runner.services.link import GatewayError
 from snapfork.runner.units import ERROR_HEADER
 
 START_S = 600.0
 """How long a unit may take until its template is up: the app is imported, initialised and warmed."""
 STREAM_LIMIT = 200 << 20
 """Bytes of a streamed answer; Lambda's quota."""
-_GONE = frozenset({"The gateway is gone.", "The line to the gateway is not open."})
 
 
 class Resolver(Protocol):
@@ -170,11 +169,8 @@ class Invoker:
             try:
                 interface = await self._learn(one.resolved.unit)
             except GatewayError as error:
-                system = isinstance(error, GatewayTimeout) or str(error) in _GONE
-                kind: ErrorKind = "unavailable" if system else "init_failed"
-                return self._failed(
-                    one, kind, str(error), traceback=str(getattr(error, "traceback", "") or "")
-                )
+                kind: ErrorKind = "init_failed" if error.kind == "start_failed" else "unavailable"
+                return self._failed(one, kind, str(error), traceback=error.traceback or "")
         one.interface = interface
         one.call = requests.call_of(one.invocation, one.resolved, interface, self._clock())
         return None

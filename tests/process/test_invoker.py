@@ -120,7 +120,8 @@ def test_an_event_goes_to_its_handler_as_it_is(tmp_path: Path) -> None:
         assert (asked.method, asked.target) == ("POST", "/invoke")
         assert asked.headers["x-snapfork-unit"] == "f:LATEST"
         assert asked.invocation == {
-            "id": "id-1", "deadline_ms": int((Clock().now + 3.0) * 1000), "qualifier": "prod", "trigger": "api",
+            "id": "id-1", "deadline_ms": int((Clock().now + 3.0) * 1000), "qualifier": "prod",
+            "trigger": "api",
             "attempt": 1, "client_context": "e30=", "dialect": "lambda", "kind": "event",
         }  # fmt: skip
         await one.invoker.invoke(invocation(2))
@@ -155,7 +156,8 @@ def test_an_error_of_the_handler_is_its_own_json(tmp_path: Path, kind: str) -> N
 
 LAMBDA_TIME = "2023-11-14T22:13:20.000Z"
 TEXTS = [
-    (504, "timeout", "timeout", "lambda", f"{LAMBDA_TIME} id-1 Task timed out after 3.00 seconds", "Sandbox.Timedout"),
+    (504, "timeout", "timeout", "lambda",
+     f"{LAMBDA_TIME} id-1 Task timed out after 3.00 seconds", "Sandbox.Timedout"),
     (504, "timeout", "timeout", "fc", "Function timed out after 3 seconds (maxMemoryUsage: 0.00MB)", None),
     (504, "timeout", "timeout", "runner", "too slow", "Timeout"),
     (502, "instance_died", "process_exited", "lambda",
@@ -194,11 +196,13 @@ def test_a_death_in_fcs_words(tmp_path: Path) -> None:
     rig(tmp_path, test, answering(by_gateway(502, "instance_died", "it died")))
 
 
-TRACE = 'Traceback (most recent call last):\n  File "/code/app/main.py", line 1, in <module>\n    import nothing\n'
+FRAME = '  File "/code/app/main.py", line 1, in <module>\n    import nothing\n'
+TRACE = "Traceback (most recent call last):\n" + FRAME
 STARTS = [
     (TRACE + "ModuleNotFoundError: No module named 'nothing'", "Runtime.ImportModuleError",
      "Unable to import module 'app.main': No module named 'nothing'"),
-    (TRACE + "SyntaxError: invalid syntax", "Runtime.UserCodeSyntaxError", "Syntax error in module 'app.main': invalid syntax"),
+    (TRACE + "SyntaxError: invalid syntax", "Runtime.UserCodeSyntaxError",
+     "Syntax error in module 'app.main': invalid syntax"),
     (TRACE + "app.errors.Setup: bad config", "Setup", "bad config"),
     ("", "Runtime.InitError", "it cannot start"),
 ]  # fmt: skip
@@ -206,16 +210,13 @@ STARTS = [
 
 @pytest.mark.parametrize(("traceback", "type", "message"), STARTS)
 def test_what_keeps_a_function_from_starting(tmp_path: Path, traceback: str, type: str, message: str) -> None:
-    error = GatewayError("it cannot start")
-    error.traceback = traceback  # type: ignore[attr-defined]
+    error = GatewayError("it cannot start", "start_failed", traceback)
 
     async def asked_first(one: Rig) -> None:
         result = await one.invoker.invoke(invocation(1, dialect="lambda"))
         told = json.loads(result.payload)
         assert (result.error, told["errorType"], told["errorMessage"]) == ("init_failed", type, message)
-        assert told["stackTrace"] == (
-            ['  File "/code/app/main.py", line 1, in <module>\n    import nothing\n'] if traceback else []
-        )
+        assert told["stackTrace"] == ([FRAME] if traceback else [])
 
     async def on_the_way(one: Rig) -> None:
         told = json.loads((await one.invoker.invoke(invocation(1, dialect="lambda"))).payload)
@@ -347,10 +348,11 @@ def test_an_error_that_a_web_app_wrote_itself_is_left_as_it_is(tmp_path: Path) -
 
 
 API_V2 = {
-    "version": "2.0", "routeKey": "$default", "rawPath": "/items/é", "rawQueryString": "a=1&b=2", "cookies": ["c=d"],
+    "version": "2.0", "routeKey": "$default", "rawPath": "/items/é", "rawQueryString": "a=1&b=2",
+    "cookies": ["c=d"],
     "headers": {"host": "shop.example", "x-own": "yes", "content-type": "text/plain"},
     "requestContext": {
-        "http": {"method": "PUT", "path": "/items/é", "protocol": "HTTP/1.1", "sourceIp": "1.2.3.4", "userAgent": "x"},
+        "http": {"method": "PUT", "path": "/items/é", "protocol": "HTTP/1.1", "sourceIp": "1.2.3.4"},
         "domainName": "shop.example", "requestId": "r", "stage": "$default", "timeEpoch": 1,
     },
     "body": base64.b64encode(b"hello").decode(), "isBase64Encoded": True,
