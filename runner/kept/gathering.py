@@ -80,7 +80,7 @@ def packages() -> dict[str, str]:
             continue
         for entry in entries:
             stem, dot, kind = entry.name.rpartition(".")
-            if dot and kind in ("dist-info", "egg-info"):
+            if dot and kind in ("dist-info", "egg-info") and not stem.startswith("~"):  # pip works on those
                 name, _, version = stem.partition("-")
                 found.setdefault(name, f"{version} {entry.stat().st_mtime_ns}")
     return found

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -231,6 +232,31 @@ def test_the_same_answers(example: tuple[str, Any], options: tuple[str, ...], tm
         function = server.function()
         assert function["responses"]["5xx"] == 0
         assert function["gateway_errors"] == {} or not any(function["gateway_errors"].values())
+    assert not [line for line in server.output if "Traceback" in line]
+
+
+@pytest.mark.timeout(120)
+def test_the_same_answers_from_a_snapshot(example: tuple[str, Any], tmp_path: Path) -> None:
+    """Made, and restored where the source is not unless it must be."""
+    name, usual = example
+    env = data(name, tmp_path / "data") | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    source = tmp_path / "source"
+    shutil.copytree(EXAMPLES / name, source)
+    file = tmp_path / "example.snap"
+    words = ["snapshot", TARGETS[name], "-o", str(file), "--app-dir", str(source), "--python", sys.executable]
+    made = subprocess.run(
+        [sys.executable, "-m", "snapfork.runner", *words], cwd=tmp_path, env={**os.environ, **env},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    if name == "django_site":
+        assert "must be there when it is restored: guestbook, guestbook.admin" in made.stderr
+    for path in source.rglob("*.py") if name != "django_site" else ():
+        path.unlink()  # templates and other files of the app stay
+    with Serve(str(file), cwd=tmp_path, env=env) as server:
+        assert server.function()["template"]["stages"][0]["name"] == "restore"
+        assert WALKS[name](server) == usual
+        assert server.function()["responses"]["5xx"] == 0
     assert not [line for line in server.output if "Traceback" in line]
 
 

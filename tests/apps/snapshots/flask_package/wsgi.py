@@ -1,0 +1,3 @@
+from shopsite import create_app
+
+app = create_app()
