@@ -216,7 +216,7 @@ def _initialise(prepared: Prepared, link: Link, loop: AbstractEventLoop | None) 
     from snapfork.runner.processes import lifecycle
 
     try:
-        lifecycle.initialise(prepared.order, prepared.served, loop)
+        lifecycle.initialise(prepared.order, prepared.served, loop, stays=True)
     except lifecycle.HookFailed as failure:
         traceback.print_exc()
         stdio.drain()

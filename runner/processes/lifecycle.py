@@ -39,18 +39,23 @@ class _Late(BaseException):
     """The time is up. Not an Exception: the function's own handlers must not eat it."""
 
 
-def initialise(order: Mapping[str, Any], served: Served, loop: AbstractEventLoop | None) -> None:
-    """Run the initializer. Raises HookFailed, from the function's own error if there is one."""
+def initialise(
+    order: Mapping[str, Any], served: Served, loop: AbstractEventLoop | None, *, stays: bool
+) -> None:
+    """Run the initializer. stays: this process is the one that serves requests, and is not forked.
+
+    Raises HookFailed, from the function's own error if there is one.
+    """
     wish = order["initializer"]
     limit = min(float(wish.get("timeout") or DEFAULT_S), LONGEST_S)
-    _run("initializer", "Initialize", ("POST", "/initialize"), wish, limit, order, served, loop)
+    _run("initializer", "Initialize", ("POST", "/initialize"), wish, limit, order, served, loop, stays)
 
 
 def stop(order: Mapping[str, Any], served: Served, loop: AbstractEventLoop | None) -> None:
     """Run pre-stop. Raises HookFailed."""
     wish = order["pre_stop"]
     limit = min(float(wish.get("timeout") or DEFAULT_S), PRE_STOP_LONGEST_S)
-    _run("pre_stop", "PreStop", ("GET", "/pre-stop"), wish, limit, order, served, loop)
+    _run("pre_stop", "PreStop", ("GET", "/pre-stop"), wish, limit, order, served, loop, True)
 
 
 def _run(
@@ -62,6 +67,7 @@ def _run(
     order: Mapping[str, Any],
     served: Served,
     loop: AbstractEventLoop | None,
+    stays: bool,
 ) -> None:
     about = order.get("context") or {}
     request_id = str(uuid.uuid4())
@@ -72,7 +78,8 @@ def _run(
     try:
         if wish.get("handler"):
             with _limit(name, limit):
-                _call(name, str(wish["handler"]), about, request_id, limit)
+                context = _context(about, request_id, limit)
+                _call(name, str(wish["handler"]), context, loop, stays)
         else:
             _request(name, request, served, request_id, loop, limit)
     finally:
@@ -81,23 +88,42 @@ def _run(
         serving.current_request_id.reset(token)
 
 
-def _call(name: str, handler: str, about: Mapping[str, Any], request_id: str, limit: float) -> None:
+def _context(about: Mapping[str, Any], request_id: str, limit: float) -> Any:
     from snapfork.adapter.events.context import Context
 
+    return Context(about, {"id": request_id, "deadline_ms": (time.time() + limit) * 1000})
+
+
+def _call(name: str, handler: str, context: Any, loop: AbstractEventLoop | None, stays: bool) -> None:
     module, _, attr = handler.replace(":", ".").rpartition(".")
     try:
         function: Callable[[Any], Any] = getattr(importlib.import_module(module), attr)
     except (ImportError, AttributeError, ValueError) as error:
         raise HookFailed(f"The {name} {handler} cannot be found: {error}.") from error
-    context = Context(about, {"id": request_id, "deadline_ms": (time.time() + limit) * 1000})
     try:
         result = function(context)
         if hasattr(result, "__await__"):
-            from snapfork.adapter.events import loops
-
-            loops.run(result)
+            _wait_for(result, loop, stays)
     except (Exception, SystemExit) as error:  # the function's own
         raise HookFailed(f"The {name} {handler} failed: {type(error).__name__}: {error}") from error
+
+
+def _wait_for(result: Any, loop: AbstractEventLoop | None, stays: bool) -> None:
+    """Run what an async hook returned on the loop that the app's requests run on, if there is one yet."""
+
+    async def awaited() -> None:
+        await result
+
+    if loop is not None:
+        loop.run_until_complete(awaited())
+    elif stays:
+        from snapfork.adapter.events import loops
+
+        loops.run(awaited())
+    else:
+        import asyncio
+
+        asyncio.run(awaited())
 
 
 def _request(

@@ -274,14 +274,14 @@ def _is_app(found: Any) -> bool:
 
 def _judge(app: Any, target: Target | str, overrides: Mapping[str, Any], app_dir: str) -> Loaded:
     noted = marks.find(app) or marks.Marks({}, {})
+    is_event = handlers.is_wrapped(app)
     try:
-        kind = interface.detect(app)
+        kind = "wsgi" if is_event else interface.detect(app)
         resolved = settings.resolve(noted.settings, overrides)
     except SettingError as error:
         raise LoadError(f"{target}: {error}") from None
     except Exception as error:  # a proxy that is not bound to anything yet
         raise load_errors.failed(f"{target} is not an app", error, app_dir) from None
-    is_event = handlers.is_wrapped(app)
     if is_event and "warmup" not in {**noted.settings, **overrides}:
         resolved["warmup"] = []  # what calls a handler has effects, other than GET / of a web app
     if resolved["concurrency"] is None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,8 +148,7 @@ class Builder:
         if not self.order.get("initializer"):
             return self._finish(prepared, None)
         if prepared.lifespan == "instance":
-            prepared.initialise = "instance"
-            self.order["keep"] = False
+            self._leave_to_instances(prepared, start_up=False)
             return self._finish(prepared, None)
         return self._with_candidate(prepared, start_up=False)
 
@@ -195,6 +195,9 @@ class Builder:
     # -- lifespan and initializer: a candidate runs them once ------------------------------------------
 
     def _with_candidate(self, prepared: Prepared, *, start_up: bool) -> Prepared | None:
+        if threading.active_count() > 1:  # a candidate would not have them, and its audit not see them
+            self._leave_to_instances(prepared, start_up)
+            return self._finish(prepared, None)
         read, write = os.pipe2(os.O_CLOEXEC)
         with life.shielded_children():
             pid = os.fork()
@@ -209,13 +212,16 @@ class Builder:
         os.waitpid(pid, 0)
         if not verdict.startswith("dirty"):
             raise Failed("the app's start-up code ended the process; look at its last output above")
+        self._leave_to_instances(prepared, start_up)
+        prepared.notes = json.loads(verdict[5:])
+        return self._finish(prepared, None)
+
+    def _leave_to_instances(self, prepared: Prepared, start_up: bool) -> None:
         if start_up:
             prepared.lifespan = "instance"
         if self.order.get("initializer"):
             prepared.initialise = "instance"
             self.order["keep"] = False
-        prepared.notes = json.loads(verdict[5:])
-        return self._finish(prepared, None)
 
     def _candidate(self, prepared: Prepared, verdict: int, start_up: bool) -> Prepared | None:
         self.auditor.own_fds.add(verdict)
@@ -250,7 +256,8 @@ class Builder:
 
         try:
             with self.stage("initializer"):
-                lifecycle.initialise(self.order, prepared.served, loop.loop if loop is not None else None)
+                on = loop.loop if loop is not None else None
+                lifecycle.initialise(self.order, prepared.served, on, stays=False)
         except lifecycle.HookFailed as failure:
             os.write(verdict, b"over")
             trace = None if failure.__cause__ is None else user_traceback(failure.__cause__)

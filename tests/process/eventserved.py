@@ -28,6 +28,8 @@ class EventGateway(MiniGateway):
     `app` is the handler, or the web app. dialect: of the function. record: whether it is deployed.
     """
 
+    unit = "app"
+
     def __init__(
         self,
         app: Any,
@@ -84,7 +86,7 @@ class EventGateway(MiniGateway):
         lines = [f"{method} {target} HTTP/1.1", "Host: shop.localhost", f"Content-Length: {len(body)}"]
         if invocation is not None:
             told = {"id": "r-1", "kind": "event", "trigger": "api", "attempt": 1} | invocation
-            lines += ["X-Snapfork-Unit: app", f"X-Snapfork-Invocation: {json.dumps(told)}"]
+            lines += [f"X-Snapfork-Unit: {self.unit}", f"X-Snapfork-Invocation: {json.dumps(told)}"]
         raw = "\r\n".join([*lines, *headers]).encode("latin-1") + b"\r\n\r\n" + body
         if client is None:
             return self.lend(raw, **{"direct": invocation is not None, **loan})

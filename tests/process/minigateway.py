@@ -107,6 +107,18 @@ class MiniGateway:
     """
 
     def __init__(self, serve: Callable[[Link], None], *, unix: bool = False) -> None:
+        self._set_up(unix)
+        page_fd = page.make_page(SLOTS)
+        self.words = page.map_words(page_fd, SLOTS)
+        os.close(page_fd)
+        self.words[page.W_GENERATION] = GENERATION
+        self.control, theirs = fds.pair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._child(serve, theirs)
+        theirs.close()
+
+    def _set_up(self, unix: bool) -> None:
         self.unix = unix
         self.number = 0
         self.slot = 0
@@ -114,18 +126,10 @@ class MiniGateway:
         self.clients: list[Client] = []
         self.back: list[frames.ReturnFrame] = []
         self.is_ready = self.said_bye = False
-        page_fd = page.make_page(SLOTS)
-        self.words = page.map_words(page_fd, SLOTS)
-        os.close(page_fd)
-        self.words[page.W_GENERATION] = GENERATION
-        self.control, theirs = fds.pair()
         self.stderr = os.memfd_create("stderr")
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._child(serve, theirs)
-        theirs.close()
+        self.pid = 0
         if unix:
-            path = f"\0snapfork-test-{os.getpid()}-{self.pid}"
+            path = f"\0snapfork-test-{os.getpid()}-{id(self)}"
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(path)
             self.listener.listen(64)
@@ -261,6 +265,11 @@ class MiniGateway:
             self.is_ready = True
         elif buffer[0] == frames.BYE:
             self.said_bye = True
+        else:
+            self._other(memoryview(buffer)[:size])
+
+    def _other(self, data: memoryview) -> None:
+        """A message of another kind."""
 
     def end(self, number: int) -> None:
         """End a returned connection as the gateway does."""
