@@ -100,7 +100,7 @@ class LambdaFace:
         operation = matched[0] if matched else None
         call.operation = operation.name if operation else ""
         body = await self._body(call, receive)
-        call.key = self._auth.close(claim, body)
+        call.key = await self._auth.close_large(claim, body)
         if matched is None or operation is None:
             raise not_offered(f"There is no operation {head.method} {_shown(head.path)}.")
         handler = HANDLERS.get(operation.name)

@@ -7,7 +7,7 @@ import binascii
 import json
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
@@ -75,7 +75,8 @@ async def invoke_stream(desk: Desk, call: Call) -> Answer:
         _refuse_system_error(streaming.result)
     executed = streaming.result.version if streaming.result else version.version
     headers.append((b"x-amz-executed-version", shown_version(executed).encode()))
-    return Reply(200, _frames(streaming, values.get("LogType") == "Tail"), headers)
+    log = desk.invoker.log if values.get("LogType") == "Tail" else None
+    return Reply(200, _frames(streaming, call.request_id, log), headers)
 
 
 def _resolve(desk: Desk, call: Call) -> Version:
@@ -200,19 +201,20 @@ def _says(result: Result, word: str) -> bool:
     return word.encode() in result.payload
 
 
-async def _frames(streaming: Streaming, tail: bool) -> AsyncIterator[bytes]:
+async def _frames(
+    streaming: Streaming, request_id: str, log: Callable[[str], Awaitable[bytes]] | None
+) -> AsyncIterator[bytes]:
     async for chunk in streaming.chunks:
         for at in range(0, len(chunk), eventstream.PIECE):
             piece = chunk[at : at + eventstream.PIECE]
             yield eventstream.frame("PayloadChunk", piece, "application/octet-stream")
     ending: dict[str, str] = {}
     result = streaming.result
-    if result is not None:
-        if result.error:
-            ending["ErrorCode"] = "Handled" if result.error == "handled" else "Unhandled"
-            ending["ErrorDetails"] = result.payload.decode(errors="replace")
-        if tail:
-            ending["LogResult"] = base64.b64encode(result.log[-TAIL:]).decode()
+    if result is not None and result.error:
+        ending["ErrorCode"] = "Handled" if result.error == "handled" else "Unhandled"
+        ending["ErrorDetails"] = result.payload.decode(errors="replace")
+    if log is not None:
+        ending["LogResult"] = base64.b64encode((await log(request_id))[-TAIL:]).decode()
     yield eventstream.frame("InvokeComplete", json.dumps(ending).encode(), "application/json")
 
 

@@ -4,8 +4,8 @@ Both hash a canonical form of the request. They differ in the path (SigV4 encode
 ACS3 takes it as it is), in the key (SigV4 derives one per day, region and service) and in what must be
 signed: of SigV4 host and every x-amz-*, of ACS3 host, every x-acs-* and x-fc-* (AWS General Reference,
 "Create a signed request"; Alibaba Cloud, "V3 request body and signature mechanism"). SigV4 has a second form,
-a presigned URL. `open_claim` judges what needs no body, so that nothing is read for a stranger; `Claim.verify`
-is the rest.
+a presigned URL. `open_claim` judges what needs no body, so that nothing is read for a stranger; the rest is
+`Claim.verify`'s.
 """
 
 from __future__ import annotations

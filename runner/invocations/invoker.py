@@ -94,6 +94,10 @@ class Invoker:
             result = replace(result, log=await self._telemetry.tail(invocation.id))
         return result
 
+    async def log(self, request_id: str) -> bytes:
+        """The last 4 KB of what a run has printed; for one that was streamed, after its end."""
+        return b"" if self._telemetry is None else await self._telemetry.tail(request_id)
+
     async def stream(self, invocation: Invocation) -> Streaming:
         """Run it; the answer comes as it is written. Raises as `invoke` does."""
         one = self._run(invocation)

@@ -426,7 +426,8 @@ def test_stream(face: Served, boto: Any, name: str) -> None:
     assert answer["ResponseStreamContentType"] == "application/vnd.amazon.eventstream"
     events = list(answer["EventStream"])
     assert b"".join(one["PayloadChunk"]["Payload"] for one in events[:-1]) == b'{"a": 1}'
-    assert "InvokeComplete" in events[-1] and answer["ExecutedVersion"] == "$LATEST"
+    assert base64.b64decode(events[-1]["InvokeComplete"]["LogResult"]) == b"a line\n"
+    assert answer["ExecutedVersion"] == "$LATEST"
     face.invoker.what[name] = lambda _one: Result(b'{"errorMessage": "late"}', "unhandled")
     events = list(boto.invoke_with_response_stream(FunctionName=name)["EventStream"])
     assert events[-1]["InvokeComplete"]["ErrorCode"] == "Unhandled"
