@@ -143,7 +143,7 @@ def serve(
     region: Annotated[
         str,
         typer.Option(metavar="NAME", rich_help_panel=DEPLOYED, help="As functions and ARNs show it."),
-    ] = "local",
+    ] = "us-east-1",
     account: Annotated[
         str,
         typer.Option(metavar="NUMBER", rich_help_panel=DEPLOYED, help="As functions and ARNs show it."),
