@@ -101,6 +101,8 @@ class BuildOperations(Core):
         finally:
             self._builds.pop(key, None)
         await self._built(version, lock, failure)
+        for one in lock:
+            self.environments.unpin(one.environment)
 
     async def _built(self, version: Version, lock: list[Lock], failure: tuple[str, str] | None) -> None:
         name = version.function

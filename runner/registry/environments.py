@@ -16,8 +16,9 @@ import os
 import secrets
 import shutil
 import sysconfig
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from snapfork.runner.registry import indexes, installer, pythons
 from snapfork.runner.registry.installer import BuildFailed
@@ -51,7 +52,7 @@ class Environments:
         self._options: tuple[list[str], dict[str, str]] | None = None
         self._described: dict[str, Interpreter] = {}
         self._building: dict[tuple[str, str], asyncio.Task[str]] = {}
-        self._installing: dict[str, asyncio.Lock] = {}
+        self._installing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._slots = asyncio.Semaphore(AT_A_TIME)
         self._pins: set[str] = set()
         for path in places.environments.glob(".work-*"):
@@ -82,7 +83,8 @@ class Environments:
     async def build(
         self, package: str, directory: Path, requirements: str, runtime: str, progress: Progress
     ) -> str:
-        """The key of the environment for a package (its hash) unpacked in `directory`; made if need be.
+        """The key of the environment for a package (its hash) unpacked in `directory`; made if need be, and
+        pinned until `unpin`.
 
         `progress` is told each step in a line. Raises BuildFailed, with the installer's last lines.
         """
@@ -95,16 +97,26 @@ class Environments:
             task.add_done_callback(lambda _: self._building.pop(name, None))
         return await asyncio.shield(task)
 
-    async def collect(self, held: Set[str]) -> int:
-        """Remove environments that no version has any more; how many."""
-        gone = 0
+    def unpin(self, key: str) -> None:
+        """The environment that `build` gave is referred to by now, or never will be."""
+        self._pins.discard(key)
+
+    async def collect(self, held: Callable[[str], bool]) -> None:
+        """Remove environments that are neither held nor just built."""
         for path in list(self.places.environments.iterdir()):
             key = path.name
-            if not key.startswith(".") and key not in held and key not in self._pins and not self._building:
-                self._described.pop(key, None)
-                await asyncio.to_thread(remove, path)
-                gone += 1
-        return gone
+            if key.startswith("."):
+                continue
+            async with self._lock(key):  # no build finds it while it goes
+                if not held(key) and key not in self._pins:
+                    self._described.pop(key, None)
+                    await asyncio.to_thread(remove, path)
+
+    def _lock(self, key: str) -> asyncio.Lock:
+        lock = self._installing.get(key)
+        if lock is None:
+            lock = self._installing[key] = asyncio.Lock()
+        return lock
 
     async def _build(
         self, package: str, directory: Path, requirements: str, base: Python, progress: Progress
@@ -129,12 +141,12 @@ class Environments:
                 progress(f"resolving {requirements} for Python {base.minor}")
                 lock = await job.compile(directory, requirements)
                 key = _key(lock, base, self._options[0], package if installer.is_local(lock) else "")
-                async with self._installing.setdefault(key, asyncio.Lock()):
+                async with self._lock(key):
+                    self._pins.add(key)
                     if self.has(key):
                         progress("an environment with these packages is there already")
                     else:
                         await self._install(job, lock, directory, key, progress)
-                self._pins.add(key)  # until the process ends; `held` has it as soon as a version does
                 return key
             finally:
                 await asyncio.to_thread(remove, work)

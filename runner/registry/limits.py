@@ -115,6 +115,8 @@ class LimitOperations(Core):
             kept = self.check_qualifier(config.function, config.qualifier)
             config = replace(config, qualifier=kept, modified=self.clock())
             await self.commit([config], about=[("function", config.function)])
+            self._targets.pop((config.function, kept), None)
+        await self.reprovision()
         await self.settle()
         return config
 
@@ -140,7 +142,9 @@ class LimitOperations(Core):
     async def delete_provision(self, name: str, qualifier: str) -> None:
         """Raises NotFound."""
         async with self._changing:
-            await self.commit([], [self._provision(name, qualifier)], [("function", name)])
+            gone = self._provision(name, qualifier)
+            await self.commit([], [gone], [("function", name)])
+            self._targets.pop((name, gone.qualifier), None)
         await self.settle()
 
     def provision_target(self, config: ProvisionConfig) -> int:
@@ -152,6 +156,10 @@ class LimitOperations(Core):
         target = self.provision_target(config)
         choices = self.choices(config.function, config.qualifier)
         return {version: provisioning.share(target, weight) for version, weight in choices}
+
+    async def reprovision(self) -> None:
+        """Have policies evaluated now (see operations.py)."""
+        raise NotImplementedError
 
     def choices(self, name: str, qualifier: str) -> list[tuple[str, float]]:
         """The versions that a qualifier means, with their shares of requests (see operations.py)."""

@@ -72,8 +72,10 @@ class Operations(
         self._builds = {}
         self._progress = {}
         self._targets = {}
+        self._unused = set()
         self.deduction = Deduction(self, self.site)
         self.reconciler = Reconciler(self.deduction, gateway, self.site)
+        self._sleep = sleep
         self._provisioner = Provisioner(self, sleep)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -81,7 +83,8 @@ class Operations(
         """Let go of what nothing refers to, tell the gateway everything, take up what was pending."""
         await self.sweep()
         self.reconciler.start()
-        self._tasks = [asyncio.create_task(self._provisioner.run())]
+        lasting = (self._provisioner.run(), self.sweep_for_ever(self._sleep))
+        self._tasks = [asyncio.create_task(one) for one in lasting]
         for function in self.image.functions():
             self._continue(function.name)
             self._restore(function.name)
@@ -99,6 +102,10 @@ class Operations(
 
     async def settle(self) -> None:
         await self.reconciler.follow()
+
+    async def reprovision(self) -> None:
+        with contextlib.suppress(Exception):  # the gateway does not answer; there is another time in a minute
+            await self._provisioner.step()
 
     async def resync(self) -> None:
         """The gateway has forgotten what it was told (it was restarted): tell it everything again."""

@@ -15,13 +15,14 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from snapfork.runner.registry import archives, requirements, snapshots
 from snapfork.runner.registry.errors import OperationError, TooLarge
-from snapfork.runner.registry.places import Places, remove
+from snapfork.runner.registry.places import Places, remove, tidy
 from snapfork.runner.registry.rows import Package
 
 T = TypeVar("T")
@@ -29,13 +30,14 @@ SNAPSHOT = "app.snap"
 
 
 class Packages:
-    """The packages of one data directory. `most_entries`: of a zip."""
+    """The packages of one data directory, whose lock the caller holds (Store). `most_entries`: of a zip."""
 
     def __init__(self, places: Places, most_entries: int = archives.MOST_ENTRIES) -> None:
         self.places = places
         self._most_entries = most_entries
         self._pins: Counter[str] = Counter()
-        self._working: dict[str, asyncio.Lock] = {}
+        self._working: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        tidy(places)
 
     async def add(self, data: bytes, most_bytes: int, most_unpacked: int) -> Package:
         """Judge, unpack and store an upload; the same bytes again cost their hash.
@@ -75,18 +77,19 @@ class Packages:
                 del self._pins[digest]
 
     def is_pinned(self, digest: str) -> bool:
+        """Whether somebody is at work with it."""
         return digest in self._pins
 
-    async def collect(self, held: Set[str]) -> int:
-        """Remove what is neither in `held` nor pinned, unpacked code included; how many there were."""
-        gone = 0
+    async def collect(self, held: Callable[[str], bool]) -> None:
+        """Remove what is neither held nor pinned, unpacked code included."""
         for folder in (self.places.packages, self.places.code):
             for path in list(folder.iterdir()):
                 digest = path.name.partition(".")[0]
-                if digest not in held and not self.is_pinned(digest):
-                    gone += folder is self.places.packages
-                    await asyncio.to_thread(remove, path)
-        return gone
+                if not digest:  # being unpacked
+                    continue
+                async with self._lock(digest):  # nobody takes it up while it goes
+                    if not held(digest) and not self.is_pinned(digest):
+                        await asyncio.to_thread(remove, path)
 
     # -- in a thread ------------------------------------------------------------------------------------
 
@@ -98,7 +101,10 @@ class Packages:
             raise OperationError(f"The package cannot be stored: {error.strerror}.", "code") from None
 
     def _lock(self, digest: str) -> asyncio.Lock:
-        return self._working.setdefault(digest, asyncio.Lock())
+        lock = self._working.get(digest)
+        if lock is None:
+            lock = self._working[digest] = asyncio.Lock()
+        return lock
 
     def _add(self, data: bytes, digest: str, most_unpacked: int) -> Package:
         kind = "snap" if snapshots.is_one(data) else "zip"

@@ -3,7 +3,7 @@
     DATA_DIR/            0700: the registry, keys, packages as they came (packages/, drafts/)
     PUBLIC/code/HASH/    unpacked packages            read-only for functions
     PUBLIC/environments/ installed packages           read-only for functions
-    PUBLIC/homes/NAME/   a function's HOME            its own
+    PUBLIC/homes/NAME.N/ a function's HOME            its own; N tells it from a later function's of that name
 
 PUBLIC is DATA_DIR itself as long as functions run as the runner's own user. Functions of another user (a
 runner that was started as root) could not pass through a directory of mode 0700, and nobody should have to
@@ -60,23 +60,20 @@ class Places:
     def environments(self) -> Path:
         return self.public / "environments"
 
-    def home(self, function: str) -> Path:
+    def home(self, function: str, created: float) -> Path:
         """A function's HOME, made if need be: private to the user it runs as."""
-        path = self.public / "homes" / function
+        path = self.public / "homes" / home_name(function, created)
         if not path.is_dir():
             path.mkdir(mode=0o700)
             if self.user is not None:
                 os.chown(path, self.user.uid, self.user.gid)
         return path
 
-    def remove_home(self, function: str) -> None:
-        shutil.rmtree(self.public / "homes" / function, ignore_errors=True)
-
-    def keep_homes(self, functions: set[str]) -> None:
-        """Remove the homes of functions that are gone."""
-        for name in os.listdir(self.public / "homes"):
-            if name not in functions:
-                self.remove_home(name)
+    def keep_homes(self, names: set[str]) -> None:
+        """Remove all homes but those of these names."""
+        for path in (self.public / "homes").iterdir():
+            if path.name not in names:
+                remove(path)
 
 
 def places(data_dir: str | os.PathLike[str], user: User | None = None) -> Places:
@@ -90,10 +87,19 @@ def places(data_dir: str | os.PathLike[str], user: User | None = None) -> Places
     for path in (made.code, made.environments, public / "homes"):
         path.mkdir(mode=0o711, exist_ok=True)
         path.chmod(0o711)
-    for draft in made.drafts.iterdir():  # of a process that was killed: one runner has a data directory
+    return made
+
+
+def tidy(made: Places) -> None:
+    """Remove what a killed runner left half-made; for the one that holds the data directory's lock."""
+    for draft in [*made.drafts.iterdir(), *made.code.glob(".*")]:
         remove(draft)
     _forget_after_boot(made)
-    return made
+
+
+def home_name(function: str, created: float) -> str:
+    """The name of a function's HOME."""
+    return f"{function}.{int(created * 1000):x}"
 
 
 def remove(path: Path) -> None:

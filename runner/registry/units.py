@@ -100,7 +100,7 @@ class Deduction:
         self._site = site
         self._prepared: dict[Key, Prepared] = {}
         self._preparing: dict[Key, asyncio.Task[Prepared]] = {}
-        self._owners: list[HttpOwner] = []
+        self._owners: dict[UnitRoute, HttpOwner] = {}
         self._table = Table()
 
     # -- units ------------------------------------------------------------------------------------------
@@ -215,7 +215,9 @@ class Deduction:
             overrides["concurrency"] = configuration.concurrency
         if configuration.env:
             overrides["env"] = {**configuration.settings.get("env", {}), **configuration.env}
-        home = self._registry.packages.places.home(version.function)
+        function = self._registry.image.get(Function, version.function)
+        created = function.created if function is not None else 0.0
+        home = self._registry.packages.places.home(version.function, created)
         where = environment.Where(prepared.directory, str(home), prepared.libraries, prepared.programs)
         unit = Unit(
             name=names.unit(version.function, version.version),
@@ -275,14 +277,14 @@ class Deduction:
         for domain in self._registry.image.all(CustomDomain):
             found += self._of_domain(domain)
         found.sort(key=lambda one: not one.route.exact)
-        self._owners = found
+        self._owners = {one.route: one for one in reversed(found)}
         self._table = Table(one.route for one in found)
         return found
 
     def owner(self, host: str, path: str, method: str) -> HttpOwner | None:
         """Whose a request is, as the gateway would route it. host: lower-case, without a port."""
         route = self._table.find(host, path, method).route
-        return next((one for one in self._owners if one.route is route), None)
+        return self._owners[route] if route is not None else None
 
     def _of_function(self, function: Function) -> Iterator[HttpOwner]:
         name, region = function.name, self._site.region

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from registry_writer import CONFIGURATION, Nowhere
+from snapfork.runner.processes import borrow
 from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.errors import Conflict
 from snapfork.runner.registry.installer import find_uv
@@ -285,9 +286,8 @@ def test_an_environment_is_lent_what_the_instance_side_needs(run: Callable[[Scen
         await operations.wait_built("shop")
         unit = gateway.units["shop:LATEST"]
         assert unit.borrow and any(one.startswith("snapfork=") for one in unit.borrow)
-        boot = Path(__file__).parents[2] / "runner" / "processes" / "borrow.py"
         script = (
-            f"import importlib.util as u, json, sys; s = u.spec_from_file_location('b', {str(boot)!r})\n"
+            f"import importlib.util as u, json, sys; s = u.spec_from_file_location('b', {borrow.__file__!r})\n"
             "m = u.module_from_spec(s); s.loader.exec_module(m); m.install(json.loads(sys.argv[1]))\n"
             "import snapfork.runner.processes.boot, httptools, thing; print(thing.VERSION)"
         )

@@ -16,12 +16,30 @@ from registering import CONFIGURATION, code, registry
 from snapfork.runner.registry import provisioning
 from snapfork.runner.registry.errors import Invalid, LimitExceeded, NotFound
 from snapfork.runner.registry.model import AsyncConfig, ProvisionConfig
+from snapfork.runner.registry.provisioner import PERIOD
 
 UTILISATION = "ProvisionedConcurrencyUtilization"
 
 
 def moment(text: str) -> float:
     return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp()
+
+
+class Minutes:
+    """A clock that goes on by a minute of the provisioner's whenever `next` is released."""
+
+    def __init__(self, start: str) -> None:
+        self._now = moment(start)
+        self.next = asyncio.Semaphore(0)
+
+    def clock(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds != PERIOD:  # the sweeper's
+            await asyncio.Event().wait()
+        await self.next.acquire()
+        self._now += seconds
 
 
 def config(target: int = 1, scheduled: Any = (), tracking: Any = ()) -> ProvisionConfig:
@@ -129,13 +147,8 @@ def test_policies_that_may_not_be(wrong: ProvisionConfig, member: str) -> None:
 
 def test_policies_come_into_force_with_the_clock(tmp_path: Path) -> None:
     async def whole() -> None:
-        now, beat = [moment("2026-01-10T19:59:00")], asyncio.Semaphore(0)
-
-        async def sleep(seconds: float) -> None:
-            await beat.acquire()
-            now[0] += seconds
-
-        opened = registry(tmp_path / "data", clock=lambda: now[0], sleep=sleep)
+        minutes = Minutes("2026-01-10T19:59:00")
+        opened = registry(tmp_path / "data", clock=minutes.clock, sleep=minutes.sleep)
         async with opened as (operations, gateway):
             await operations.create("shop", CONFIGURATION, code(1), publish=True)
             await operations.alias_create("shop", "live", "1")
@@ -147,7 +160,7 @@ def test_policies_come_into_force_with_the_clock(tmp_path: Path) -> None:
                 operations.image.all(ProvisionConfig)[0],
                 *(0, "IN_PROGRESS", ""),
             )
-            beat.release()
+            minutes.next.release()
             while gateway.units["shop:1"].minimum != 4:
                 await asyncio.sleep(0)
             gateway.status_of = {"shop:1": {"ready": 3, "state": "ready"}}
@@ -168,25 +181,22 @@ def test_policies_come_into_force_with_the_clock(tmp_path: Path) -> None:
 
 def test_utilisation_is_measured_on_the_instances(tmp_path: Path) -> None:
     async def whole() -> None:
-        now, beat = [moment("2026-01-10T00:00:00")], asyncio.Semaphore(0)
-
-        async def sleep(seconds: float) -> None:
-            await beat.acquire()
-            now[0] += seconds
-
-        async with registry(tmp_path / "data", clock=lambda: now[0], sleep=sleep) as (operations, gateway):
+        minutes = Minutes("2026-01-10T00:00:00")
+        opened = registry(tmp_path / "data", clock=minutes.clock, sleep=minutes.sleep)
+        async with opened as (operations, gateway):
             await operations.create("shop", CONFIGURATION, code(1), publish=True)
             instances = [{"number": n, "pid": os.getpid(), "state": "busy"} for n in range(4)]
             gateway.status_of = {"shop:1": {"ready": 4, "state": "ready", "instances": instances}}
             tracked = ProvisionConfig("shop", "1", 4, (), (tracking(0.5, 1, 100),))
             await operations.set_provision(tracked)
-            beat.release()
-            while gateway.units["shop:1"].minimum != 8:
+            assert gateway.units["shop:1"].minimum == 8  # at once; then every minute
+            minutes.next.release()
+            while gateway.units["shop:1"].minimum != 16:
                 await asyncio.sleep(0)
             for instance in instances:
                 instance["state"] = "idle"
-            beat.release()
-            while gateway.units["shop:1"].minimum >= 8:
+            minutes.next.release()
+            while gateway.units["shop:1"].minimum >= 16:
                 await asyncio.sleep(0)
             assert len(await operations.instances("shop", "1")) == 4
             assert (await operations.instances("shop"))[0]["version"] == "1"
