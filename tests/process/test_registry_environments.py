@@ -287,7 +287,8 @@ def test_an_environment_is_lent_what_the_instance_side_needs(run: Callable[[Scen
         unit = gateway.units["shop:LATEST"]
         assert unit.borrow and any(one.startswith("snapfork=") for one in unit.borrow)
         script = (
-            f"import importlib.util as u, json, sys; s = u.spec_from_file_location('b', {borrow.__file__!r})\n"
+            f"import importlib.util as u, json, sys\n"
+            f"s = u.spec_from_file_location('b', {borrow.__file__!r})\n"
             "m = u.module_from_spec(s); s.loader.exec_module(m); m.install(json.loads(sys.argv[1]))\n"
             "import snapfork.runner.processes.boot, httptools, thing; print(thing.VERSION)"
         )
