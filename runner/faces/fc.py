@@ -32,7 +32,8 @@ from starlette.types import Receive, Scope, Send
 
 PREFIX = b"/2023-03-30/"
 OLDER = (b"/2021-04-06/", b"/2016-08-15/")
-"""Paths of FC 2.0's clients, which are told so."""
+"""Paths of FC 2.0's clients, which are told so before anything else: the older of them signs in a way of its
+own."""
 SMALL = 1 << 20
 """Bytes of a body that carries no code and no payload."""
 UPLOADS = frozenset({"CreateFunction", "UpdateFunction", "CreateLayerVersion"})
@@ -69,7 +70,7 @@ class FcFace:
         except Disconnected:
             return
         except FcError as error:
-            reply = fc_errors.reply(error, request_id)
+            reply = fc_errors.reply(error, request_id, head.path.startswith(OLDER))
         except Exception:
             logging.getLogger(__name__).exception("An FC request failed (%s).", request_id)
             reply = fc_errors.reply(
@@ -79,12 +80,14 @@ class FcFace:
 
     async def _answer(self, head: Head, receive: Receive, request_id: str) -> Reply:
         """The reply to a request. Raises FcError."""
+        if head.path.startswith(OLDER):
+            raise fc_errors.not_offered(_shown(head), "it is FC 2.0's; its API here is that of 3.0")
         try:
             claim = self._auth.open(head)
             operation, params = self._find(head)
             limit = _limit(operation, head)
             body = await read_body(receive, head, limit)
-            key = self._auth.close(claim, body)
+            key = await self._auth.close_large(claim, body)
             invokes = operation.name == "InvokeFunction"
             permit(key, "invoke" if invokes else "manage", params.get("function_name"))
             values = self._api.parse(operation, params, head, body)
@@ -107,14 +110,16 @@ class FcFace:
         """What a request is for. Raises FcError, Malformed."""
         found = self._api.match(head)
         if found is None:
-            path = unquote(head.path.decode("ascii", "replace"), errors="replace")
-            if head.path.startswith(OLDER):
-                raise fc_errors.not_offered(path, "it is FC 2.0's; its API here is that of 3.0")
-            raise FcError(400, "PathNotSupported", f"{head.method} {path} is not supported.")
+            raise FcError(400, "PathNotSupported", f"{head.method} {_shown(head)} is not supported.")
         if found[0].name not in self._handlers:
             why = NOT_OFFERED.get(found[0].name, "it is newer than this runner")
             raise fc_errors.not_offered(found[0].name, why)
         return found
+
+
+def _shown(head: Head) -> str:
+    """The path, for people."""
+    return unquote(head.path.decode("ascii", "replace"), errors="replace")
 
 
 def _limit(operation: Operation, head: Head) -> int:

@@ -110,6 +110,8 @@ def of(error: errors.OperationError) -> FcError:
                 409, "ConcurrentUpdateError" if kind == "update" else "ResourceInUse", error.message
             )
         case errors.Throttled():
+            # Without x-acs-retry-after: with it the SDK raises a class that `except ClientException` does not
+            # catch.
             return FcError(429, "ResourceExhausted", error.message)
         case errors.Disabled() | errors.Denied():
             return FcError(403, "AccessDenied", error.message)
@@ -120,7 +122,9 @@ def of(error: errors.OperationError) -> FcError:
     return FcError(500, "InternalServerError", error.message)
 
 
-def reply(error: FcError, request_id: str) -> Reply:
-    """The error as it goes out."""
+def reply(error: FcError, request_id: str, older: bool = False) -> Reply:
+    """The error as it goes out. FC 2.0's first client reads other names than all later ones do."""
     body = {"Code": error.code, "Message": error.message, "RequestId": request_id}
+    if older:
+        body |= {"ErrorCode": error.code, "ErrorMessage": error.message}
     return Reply(error.status, json.dumps(body).encode(), [(b"content-type", b"application/json")])

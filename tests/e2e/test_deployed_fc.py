@@ -300,6 +300,41 @@ def test_provisioned_instances_become_ready(fc: Fc) -> None:
     fc.client.delete_provision_config("ready", m.DeleteProvisionConfigRequest(qualifier=version))
 
 
+def test_a_timer_and_a_watched_directory_invoke(fc: Fc, tmp_path: Path) -> None:
+    fc.create("woken", {"index.py": HANDLER})
+    fc.keep_tasks("woken")
+    watched = tmp_path / "pictures"
+    watched.mkdir()
+    timer = {"cronExpression": "@every 1s", "payload": "wake up", "enable": True}
+    for kind, config, source in (
+        ("timer", timer, None),
+        (
+            "oss",
+            {"events": ["oss:ObjectCreated:*"], "filter": {"key": {"suffix": ".png"}}},
+            f"file://{watched}",
+        ),
+    ):
+        body = m.CreateTriggerInput(
+            trigger_name=kind, trigger_type=kind, trigger_config=json.dumps(config), source_arn=source
+        )
+        fc.client.create_trigger("woken", m.CreateTriggerRequest(body=body))
+    (watched / "a.txt").write_text("no")
+    (watched / "a.png").write_bytes(b"png")
+
+    def payloads() -> list[dict[str, Any]]:
+        return [json.loads(task.task_payload) for task in fc.tasks("woken")]
+
+    tick = until(lambda: [one for one in payloads() if one.get("triggerName") == "timer"])[0]
+    assert tick["payload"] == "wake up"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", tick["triggerTime"])
+    (event,) = until(lambda: [one for one in payloads() if "events" in one])[0]["events"]
+    assert event["eventName"] == "ObjectCreated:PutObject"
+    assert (event["oss"]["bucket"]["name"], event["oss"]["object"]["key"]) == ("pictures", "a.png")
+    assert event["oss"]["object"]["size"] == 3
+    for kind in ("timer", "oss"):
+        fc.client.delete_trigger("woken", kind)
+
+
 def test_a_layer_is_laid_under_the_code(fc: Fc) -> None:
     code = m.InputCodeLocation(
         zip_file=base64.b64encode(zipped({"python/in_the_layer.py": "NAME = 'layer'\n"})).decode()
