@@ -175,7 +175,8 @@ class Ledger:
     def _first_line(self, account: Account) -> str:
         if self._speaks_fc(account):
             return f"FC Invoke Start RequestId: {account.id}"
-        return f"START RequestId: {account.id} Version: {self.version}"
+        version = "$LATEST" if self.version == "LATEST" else self.version
+        return f"START RequestId: {account.id} Version: {version}"
 
     def _last_lines(self, account: Account, now_ns: int) -> str:
         duration = f"{(now_ns - account.started_ns) / MS:.2f} ms"
