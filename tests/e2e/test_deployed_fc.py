@@ -6,10 +6,9 @@ import base64
 import io
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,10 +17,10 @@ from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.utils_models import Config
 from darabonba.runtime import RuntimeOptions
+from deployed import serve, until
 from fc_served import zipped
 from server import HANG_S, Serve
 
-T = TypeVar("T")
 HANDLER = """
 import json, os, time
 
@@ -123,19 +122,6 @@ class Fc:
     def publish(self, name: str) -> str:
         request = m.PublishFunctionVersionRequest(body=m.PublishVersionInput())
         return str(self.client.publish_function_version(name, request).body.version_id)
-
-
-def until(ask: Callable[[], T | None]) -> T:
-    """What `ask` gives, as soon as it is something."""
-    deadline = time.monotonic() + HANG_S
-    while not (found := ask()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-    return found
-
-
-def serve(data: Path) -> Serve:
-    return Serve("--control", "127.0.0.1:0", data_dir=data)
 
 
 @pytest.fixture(scope="module")
