@@ -11,13 +11,14 @@ from snapfork.adapter.hooks import CAPTURED
 from snapfork.adapter.snapshots import rebuild
 from snapfork.adapter.snapshots.errors import Refused
 
+_MADE_ANEW = ("__wrapped__", "cache_parameters")
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
 
 
 def reduce(cache: Any) -> Any:
     """What `__reduce__` of an lru_cache would return. Raises Refused if its contents cannot be read."""
     options = cache.cache_parameters()
-    attributes = {name: value for name, value in vars(cache).items() if name != "__wrapped__"}
+    attributes = {name: value for name, value in vars(cache).items() if name not in _MADE_ANEW}
     calls = list(contents(cache)) if CAPTURED in attributes else []
     arguments = (cache.__wrapped__, options["maxsize"], options["typed"])
     return (rebuild.make_cached, arguments, (attributes, calls), None, None, rebuild.fill_cached)

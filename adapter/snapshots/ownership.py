@@ -21,6 +21,7 @@ from types import ModuleType
 
 from snapfork.adapter.snapshots import libraries
 
+_OURS = ("snapfork", "cloudpickle")
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -80,6 +81,8 @@ class Ownership:
         return any(name == one or name.startswith(f"{one}.") for one in self.by_value)
 
     def _is_own(self, name: str, module: ModuleType) -> bool:
+        if name.partition(".")[0] in _OURS:
+            return False  # also where an app lies beside a checkout of them
         places = [getattr(module, "__file__", None), *list(getattr(module, "__path__", ()))]
         return name != "__main__" and any(self._is_below(place) for place in places)
 

@@ -111,6 +111,7 @@ def _take(store: Store, path: str, opened: Any, mistrusted: str) -> tuple[str, b
         return there, False
     with store.copy_of(path) as draft:
         copy = file.read(draft)
+        copy.path = path  # what is wrong with it is told of the file that the user knows
         copy.verify_buffers()
         if address(copy) != name:
             raise OSError(f"{path} was replaced while it was copied")

@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from snapfork.adapter import SnapshotError
 from snapfork.adapter.snapshots import capture, file, keys, snapshot
+from snapfork.runner.kept import lookup
 
 STREAM = b"a pickle, never loaded here" * 200
 BUFFERS = [b"one" * 3000, b"two" * 5000]
@@ -82,12 +83,39 @@ def refusal(path: Path) -> str:
     return sentence
 
 
-def test_truncated_at_every_kilobyte(written: Path) -> None:
+def test_truncated_at_every_kilobyte_or_longer(written: Path) -> None:
     whole = written.read_bytes()
-    last = whole.rstrip(b"\0")
-    for size in range(0, len(last), 1024):
+    for size in range(0, len(whole), 1024):
         written.write_bytes(whole[:size])
         refusal(written)
+    for more in (b"\0", b"more", b"\0" * file.PAGE):
+        written.write_bytes(whole + more)
+        assert "behind what was signed" in refusal(written)
+
+
+def enter(path: Path) -> dict[str, Any]:
+    """What becomes of a file that is to come into a store."""
+    return lookup.enter({"target": str(path), "data_dir": str(path.parent / "data"), "forget": ""})
+
+
+def test_only_whole_files_come_into_the_store(written: Path) -> None:
+    """Bits are flipped across the file and it is cut at every kilobyte; nothing is unpickled on the way."""
+    whole = written.read_bytes()
+    other = written.with_name("other.snap")
+    for at in [*range(0, 400), *range(400, len(whole), 61)]:
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        other.write_bytes(damaged)
+        said = enter(other)
+        assert str(other) in said["refused"] and "\n" not in said["refused"], at
+    for size in range(0, len(whole), 1024):
+        other.write_bytes(whole[:size])
+        assert "refused" in enter(other), size
+    assert list((written.parent / "data" / "snapshots" / "objects").iterdir()) == []
+    assert enter(written)["found"]["check_ms"] > 0
+    (kept,) = (written.parent / "data" / "snapshots" / "objects").iterdir()
+    assert kept.read_bytes() == whole
+    assert "check_ms" not in enter(written)["found"], "it is there already"
 
 
 @hypothesis_settings(
@@ -95,13 +123,8 @@ def test_truncated_at_every_kilobyte(written: Path) -> None:
 )
 @given(data=st.data())
 def test_a_flipped_bit_anywhere(written: Path, data: st.DataObject) -> None:
-    whole = bytearray(file.parse(written).mapped)
-    table = file.parse(written).table
-    head = struct.unpack_from("<I", whole, 12)[0]
-    parts = [(0, file._START.size + head + len(STREAM) + file._ENTRY.size * len(BUFFERS))]
-    parts += [(offset, offset + length) for offset, length, _ in table]
-    low, high = data.draw(st.sampled_from(parts))  # between them nothing is read
-    at = data.draw(st.integers(low, high - 1))
+    whole = file.parse(written).mapped
+    at = data.draw(st.integers(0, len(whole) - 1))
     damaged = bytearray(whole)
     damaged[at] ^= 1 << data.draw(st.integers(0, 7))
     other = written.with_name("damaged.snap")

@@ -37,6 +37,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from holder import NAME, gave_back
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -44,34 +45,6 @@ from snapfork.adapter import register_reducer, snapshot
 from snapfork.adapter.snapshots import capture, reducers
 from snapfork.adapter.snapshots.ownership import Ownership
 from snapfork.adapter.snapshots.snapshot import NotCapturable
-
-NAME = "snapshot_objects_app"
-SOURCE = """
-STATE = {"deep": [{}]}
-def app(environ, start_response):
-    start_response("200 OK", [])
-    return [b""]
-"""
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Iterator[types.ModuleType]:
-    """A user's module with an app and some state."""
-    made = types.ModuleType(NAME)
-    made.__file__ = str(tmp_path / f"{NAME}.py")
-    sys.modules[NAME] = made
-    exec(SOURCE, vars(made))
-    yield made
-    sys.modules.pop(NAME, None)
-
-
-def gave_back(module: types.ModuleType, thing: Any) -> Any:
-    """`thing` as it comes back as part of the module's state."""
-    module.STATE["deep"][0]["thing"] = thing
-    captured = snapshot(module.app).captured
-    capture.release(captured)
-    return sys.modules[NAME].STATE["deep"][0]["thing"]
-
 
 END = threading.Event()
 
@@ -327,13 +300,34 @@ class Node:
         vars(self).update(attributes)
 
 
+class Slotted:
+    """One without a dict."""
+
+    __slots__ = ("part0", "part1", "part2", "part3")
+
+
+class Forward(Node):
+    """One that has an answer to everything."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["part0"], name)
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    if isinstance(thing, Slotted):
+        return {name: getattr(thing, name) for name in Slotted.__slots__ if hasattr(thing, name)}
+    return vars(thing)
+
+
 ATOMS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary())
 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Any]:
     """Containers that hold atoms, each other and themselves."""
-    makers: list[Callable[[], Any]] = [list, dict, Node, collections.deque, collections.OrderedDict]
+    makers: list[Callable[[], Any]] = [
+        list, dict, Node, Slotted, collections.deque, collections.OrderedDict, Forward,
+    ]  # fmt: skip
     things = [draw(st.sampled_from(makers))() for _ in range(draw(st.integers(1, 8)))]
     for thing in things:
         for number in range(draw(st.integers(0, 4))):
@@ -351,13 +345,13 @@ def graphs(draw: st.DrawFn) -> list[Any]:
 
 def shape(thing: Any, seen: dict[int, int]) -> Any:
     """A description that is equal for graphs that are equal, identities and cycles included."""
-    if isinstance(thing, (list, dict, Node, collections.deque)):
+    if isinstance(thing, (list, dict, Node, Slotted, collections.deque)):
         if id(thing) in seen:
             return ("again", seen[id(thing)])
         seen[id(thing)] = len(seen)
     kind = type(thing).__name__
-    if isinstance(thing, Node):
-        return kind, [(name, shape(part, seen)) for name, part in vars(thing).items()]
+    if isinstance(thing, (Node, Slotted)):
+        return kind, [(name, shape(part, seen)) for name, part in attributes(thing).items()]
     if isinstance(thing, dict):
         return kind, [(key, shape(part, seen)) for key, part in thing.items()]
     if isinstance(thing, (list, tuple, collections.deque)):
