@@ -13,15 +13,12 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import registry_writer
 from snapfork.runner.registry.errors import NotFound
 from snapfork.runner.registry.model import Version
 from snapfork.runner.registry.operations import Operations
-
-T = TypeVar("T")
 
 
 def killed_in_the_middle(data: Path, run: int, lines: int, delay: float) -> list[list[str]]:
@@ -41,13 +38,13 @@ def killed_in_the_middle(data: Path, run: int, lines: int, delay: float) -> list
 
 @pytest.mark.timeout(300)
 def test_acknowledged_changes_survive(
-    tmp_path: Path, soak: Callable[[T, T], T], record: Callable[[str, object], None]
+    tmp_path: Path, soak: Callable[[int, int], int], record: Callable[[str, object], None]
 ) -> None:
     data = tmp_path / "data"
     dice = random.Random(5)
     there: dict[str, set[str]] = {}
     gone: set[str] = set()
-    rounds = int(soak(6, 100))  # type: ignore[type-var]
+    rounds = soak(6, 100)
     changes = 0
     for run in range(rounds):
         said = killed_in_the_middle(data, run, dice.randint(2, 12), dice.uniform(0.001, 0.05))
