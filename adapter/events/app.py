@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from snapfork.adapter import marks
 from snapfork.adapter.events import http_events, results
 from snapfork.adapter.events.context import Context, current
 from snapfork.adapter.events.http_events import Answer
@@ -49,6 +50,8 @@ class EventApp:
     called with a context at FC's POST /initialize and GET /pre-stop.
     """
 
+    __snapfork__ = marks.Marks({}, {}, "wsgi")
+
     def __init__(
         self,
         handler: Callable[..., Any],
@@ -58,7 +61,7 @@ class EventApp:
         initializer: Hook | None = None,
         pre_stop: Hook | None = None,
     ) -> None:
-        self.__wrapped__ = handler
+        self.__wrapped__ = handler  # settings noted on it are found
         self.function = dict(function or {})
         self.is_open = is_open
         self.hooks = {("POST", "/initialize"): initializer, ("GET", "/pre-stop"): pre_stop}

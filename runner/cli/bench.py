@@ -104,6 +104,8 @@ def bench(
             f"{found.target} is not forked but started as fresh processes: there is no ladder to climb.",
             f"`runner doctor {chosen.target}` tells why, and the cure.",
         )
+    if found.interface == "event":
+        raise UserError(f"{found.target} is a handler of events; `runner bench` measures web apps.")
     measured = Target(found.target, directory, found.interface, path)
     results = Results(machine.describe(choice.path).as_dict())
     servers = wanted_peers(peers.installed(found.interface, choice.path), only)

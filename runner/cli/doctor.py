@@ -13,6 +13,7 @@ from snapfork.runner.cli.tables import plain_table
 from snapfork.runner.console import Console, ms_text, print_user_error, size_text
 
 SLOW_MS = 5.0
+KINDS = {"wsgi": "WSGI", "asgi": "ASGI", "event": "Handler of events"}
 TITLES = {"spawn": "Against forking", "note": "Worth knowing"}
 
 
@@ -73,9 +74,8 @@ def render(report: Report) -> None:
     )
     out.print(f"[bold]{escape(report.target)}[/bold] {verdict}")
     lifespan = f", lifespan: {report.lifespan}" if report.interface == "asgi" else ""
-    out.print(
-        f"{report.interface.upper()}{lifespan}, {size_text(report.memory_bytes)}, {escape(report.python)}"
-    )
+    kind = KINDS.get(report.interface, report.interface)
+    out.print(f"{kind}{lifespan}, {size_text(report.memory_bytes)}, {escape(report.python)}")
     out.print(" · ".join(f"{stage['name']} {ms_text(stage['ms'])}" for stage in report.stages))
     for one in report.warmup:
         said = one.get("status") or one.get("note") or "no answer"

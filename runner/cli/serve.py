@@ -166,6 +166,8 @@ def serve(
 
       runner serve shop:app --mount /blog=blog:application --mount api.example.com=api:app
 
+      runner serve index:handler   (a handler of Lambda or FC: POST /invoke calls it with the body)
+
       runner serve   (beside a manage.py: that Django project; else the functions of `runner deploy`)
     """
     console = Console(json=json_log)

@@ -276,7 +276,7 @@ def _judge(app: Any, target: Target | str, overrides: Mapping[str, Any], app_dir
     noted = marks.find(app) or marks.Marks({}, {})
     is_event = handlers.is_wrapped(app)
     try:
-        kind = "wsgi" if is_event else interface.detect(app)
+        kind = interface.detect(app)
         resolved = settings.resolve(noted.settings, overrides)
     except SettingError as error:
         raise LoadError(f"{target}: {error}") from None
