@@ -44,7 +44,8 @@ class Context:
         self.memory_limit_in_mb = str(memory)
         self.invoked_function_arn = str(invocation.get("arn") or function.get("arn") or "")
         self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME") or f"/aws/lambda/{name}"
-        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or _log_stream(
+        # FC's word for it is not Lambda's.
+        self.function_version = "$LATEST" if version == "LATEST" else version
             self.function_version
         )
         self.tenant_id = invocation.get("tenant_id")

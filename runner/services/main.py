@@ -122,6 +122,8 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=1,
+        # boto3 keeps connections for longer than uvicorn's 5 s, and finds out only when it sends.
+        timeout_keep_alive=75,
     )
 
 
