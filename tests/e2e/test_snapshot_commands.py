@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,9 +106,41 @@ def test_what_is_inside(place: Place) -> None:
     assert shown.returncode == 0, shown.stderr
     for said in ("WSGI app shop:app", "trusted here; buffers compared", "inside: shop, stock", "Flask 3"):
         assert said in shown.stdout
+    for said in ("modules by reference: ", "the live and the restored app: /", "KB  stock.STOCK"):
+        assert said in shown.stdout
+    assert "captured:" not in shown.stdout
     header = json.loads(place.run("inspect", "shop.snap", "--json").stdout)
     assert header["interface"] == "wsgi"
     assert ["stock", False] in header["modules"]
+
+
+DRAWS = """
+import os, time, uuid
+from secrets import token_hex
+from flask import Flask
+app = Flask(__name__)
+app.secret_key = token_hex(8)
+KEY = os.environ["DB_PASSWORD"]
+BEGUN = time.time()
+ID = uuid.uuid4()
+app.add_url_rule("/", view_func=lambda: "x")
+"""
+
+
+def test_what_should_not_stay_the_same_is_named(place: Place) -> None:
+    (place.source / "shop.py").write_text(DRAWS)
+    place.environment["DB_PASSWORD"] = "a password"
+    made = place.make()
+    assert made.returncode == 0, made.stderr
+    examined = place.run("doctor", "shop:app", "--app-dir", str(place.source), "--python", sys.executable)
+    for shown in (made.stderr, place.run("inspect", "shop.snap").stdout, examined.stdout):
+        for said in (
+            r'app.config\["SECRET_KEY"\] was drawn at random \(secrets.token_hex, \S*shop.py:6\)',
+            "shop.KEY was read from the variable DB_PASSWORD",
+            "shop.BEGUN is a time of this initialisation",
+            r"shop.ID was drawn at random \(uuid.uuid4, \S*shop.py:9\)",
+        ):
+            assert re.search(f"captured: {said}", " ".join(shown.split())), shown
 
 
 def test_a_stranger_and_a_damaged_file_are_refused(place: Place) -> None:
