@@ -40,12 +40,11 @@ class Context:
         self._deadline_ms = int(invocation.get("deadline_ms") or (time.time() + timeout) * 1000)
         self.aws_request_id = self.request_id = str(invocation.get("id") or uuid.uuid4())
         self.function_name = name
-        self.function_version = "$LATEST" if version == "LATEST" else version  # FC's word in Lambda's
+        self.function_version = "$LATEST" if version == "LATEST" else version
         self.memory_limit_in_mb = str(memory)
         self.invoked_function_arn = str(invocation.get("arn") or function.get("arn") or "")
         self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME") or f"/aws/lambda/{name}"
-        # FC's word for it is not Lambda's.
-        self.function_version = "$LATEST" if version == "LATEST" else version
+        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or _log_stream(
             self.function_version
         )
         self.tenant_id = invocation.get("tenant_id")
