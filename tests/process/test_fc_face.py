@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import http.client
 import io
 import json
 import re
 import socket
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -20,8 +23,9 @@ from alibabacloud_fc20230330 import models as m
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from darabonba.runtime import RuntimeOptions
-from fc_served import ACCOUNT, CODE, INVOKER, LIMITED, REGION, Served, code, create, served, zipped
+from fc_served import ACCOUNT, CODE, INVOKER, LIMITED, MANAGER, REGION, Served, code, create, served, zipped
 from snapfork.runner.faces import fc_names, fc_offer
+from snapfork.runner.faces.signing import sign_acs3
 from snapfork.runner.invocations.model import Invocation, Result
 from snapfork.runner.registry.model import Configuration, Key
 
@@ -738,6 +742,50 @@ def test_an_unsigned_request_and_one_of_a_web_page_are_refused(face: Served) -> 
     assert (status, said["Code"]) == (403, "AccessDenied")
     foreign = b"GET /2023-03-30/functions HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
     assert raw(face, foreign)[0] == 403
+
+
+def test_a_request_that_was_changed_or_comes_again_is_refused_and_changes_nothing(
+    face: Served, client: Client, name: str
+) -> None:
+    create(client, name)
+    ran = len(face.invoker.ran)
+    target, body = f"/2023-03-30/functions/{name}/invocations?qualifier=LATEST", b"payload"
+    host = f"127.0.0.1:{face.port}"
+
+    def signed(moment: float) -> list[tuple[str, str]]:
+        path, _, query = target.encode().partition(b"?")
+        sent = [(b"host", host.encode()), (b"x-acs-action", b"InvokeFunction"), (b"x-fc-log-type", b"None")]
+        digest = hashlib.sha256(body).hexdigest()
+        added = sign_acs3("POST", path, query, sent, digest, MANAGER, moment)
+        return [(key.decode(), value.decode()) for key, value in [*sent, *added]]
+
+    def send(target: str, headers: list[tuple[str, str]], body: bytes) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", face.port, timeout=10)
+        connection.request("POST", target, body, dict(headers))
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        return answer.status, json.loads(said)["Code"] if answer.status >= 400 else ""
+
+    now = time.time()
+    log = [(key, "Tail" if key == "x-fc-log-type" else value) for key, value in signed(now)]
+    more = [*signed(now), ("x-fc-async-delay", "1")]
+    for changed in (
+        (target.replace("functions/", "functions/x"), signed(now), body),
+        (target.replace("LATEST", "LATESU"), signed(now), body),
+        (target + "&limit=1", signed(now), body),
+        (target, log, body),
+        (target, more, body),
+        (target, signed(now), b"Payload"),
+    ):
+        status, said = send(*changed)
+        assert (status, said) in ((403, "SignatureNotMatch"), (400, "InvalidArgument")), changed
+    assert send(target, signed(now - 1000), body) == (403, "RequestTimeTooSkewed")
+    assert len(face.invoker.ran) == ran
+    good = signed(now)
+    assert send(target, good, body) == (200, "")
+    assert send(target, good, body) == (403, "SignatureNonceUsed")
+    assert len(face.invoker.ran) == ran + 1
 
 
 def test_older_clients_are_told_so_in_their_own_words(face: Served) -> None:
