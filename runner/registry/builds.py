@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections import deque
 from dataclasses import replace
 from typing import Any, Literal
@@ -98,6 +99,9 @@ class BuildOperations(Core):
             failure = (error.message, "EnvironmentFailed")
         except OSError as error:
             failure = (f"The environment cannot be made: {error.strerror}.", "EnvironmentFailed")
+        except Exception as error:  # else the version would be pending for ever, and nobody told
+            traceback.print_exc()
+            failure = (f"The environment cannot be made: {type(error).__name__}: {error}.", "InternalError")
         finally:
             self._builds.pop(key, None)
         await self._built(version, lock, failure)

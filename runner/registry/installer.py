@@ -18,6 +18,9 @@ from snapfork.runner.processes import as_user
 from snapfork.runner.registry.indexes import without_secrets
 from snapfork.runner.registry.places import Places
 
+_READABLE = ("/bin/sh", "-c", 'umask 022; exec "$@"', "sh")
+"""Installed files can be read by the functions' user, whatever the runner's umask; uvloop cannot set one
+for a process."""
 TIMEOUT = 1800.0
 LAST_LINES = 8
 MOST_SAID = 2000
@@ -134,6 +137,7 @@ class Job:
             user = (self._user.uid, self._user.gid, str(self._user.uid))
             command = as_user.command(user, self._needed(), command)
         process = await asyncio.create_subprocess_exec(
+            *_READABLE,
             *command,
             cwd=directory,
             env=self._environment,
@@ -141,7 +145,6 @@ class Job:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            umask=0o022,
         )
         lines: deque[str] = deque(maxlen=LAST_LINES)
         try:
