@@ -78,12 +78,19 @@ def trigger(
         config = {"cronExpression": every, "payload": payload or "", "enable": True}
         given |= {"kind": "timer", "config": config}
     else:
-        given |= {"kind": "s3", "config": {"directory": os.path.abspath(os.path.expanduser(watch or ""))}}
+        given |= {"kind": "s3", "config": {"directory": _directory(watch or "", here=url is None)}}
     made = remote.call("PUT", "functions", target, "triggers", name, body=json.dumps(given).encode()).json()
     if as_json:
         show_json(made)
         return
     typer.echo(f"{target}: trigger {name} is on ({every or watch})")
+
+
+def _directory(path: str, *, here: bool) -> str:
+    absolute = os.path.abspath(os.path.expanduser(path))
+    if here and not os.path.isdir(absolute):
+        raise UserError(f"--watch {path}: no such directory.", f"Make it first: mkdir -p {absolute}")
+    return absolute
 
 
 def dead_letters(
