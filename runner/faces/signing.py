@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Literal, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
+from snapfork.runner.faces.canonical import canonical_query, canonical_request, encoded_twice
 from snapfork.runner.faces.exchange import Head, Headers
 from snapfork.runner.faces.replay import Replays
 from snapfork.runner.registry.model import Key
@@ -44,7 +45,6 @@ _ACS3_FIELD = re.compile(
     r"Signature=([0-9a-f]{64})"
 )
 _SCOPE = re.compile(r"([^/]{1,128})/([0-9]{8})/([A-Za-z0-9-]{1,64})/([a-z0-9-]{1,64})/aws4_request")
-_PLAIN_PATH = re.compile(rb"[A-Za-z0-9/_.~-]*")
 
 
 class SignatureError(Exception):
@@ -123,10 +123,7 @@ def verify_sigv4(
     replays: Replays | None = None,
 ) -> Key:
     """The key that signed this request by SigV4, in a header or as a presigned URL. Raises SignatureError."""
-    claim = open_claim(Head(method, raw_path, raw_query, headers), keys, now)
-    if claim.scheme != SIGV4:
-        raise SignatureError("malformed", "Authorization is not of AWS4-HMAC-SHA256.")
-    return claim.verify(body_sha256, now, replays)
+    return _verify(SIGV4, Head(method, raw_path, raw_query, headers), body_sha256, keys, now, replays)
 
 
 def verify_acs3(
@@ -140,9 +137,15 @@ def verify_acs3(
     replays: Replays | None = None,
 ) -> Key:
     """The key that signed this request by ACS3. Raises SignatureError."""
-    claim = open_claim(Head(method, raw_path, raw_query, headers), keys, now)
-    if claim.scheme != ACS3:
-        raise SignatureError("malformed", "Authorization is not of ACS3-HMAC-SHA256.")
+    return _verify(ACS3, Head(method, raw_path, raw_query, headers), body_sha256, keys, now, replays)
+
+
+def _verify(
+    scheme: str, head: Head, body_sha256: str, keys: KeySource, now: float, replays: Replays | None
+) -> Key:
+    claim = open_claim(head, keys, now)
+    if claim.scheme != scheme:
+        raise SignatureError("malformed", f"Authorization is not of {scheme}.")
     return claim.verify(body_sha256, now, replays)
 
 
@@ -164,7 +167,9 @@ def sign_sigv4(
     head = Head(method, raw_path, raw_query, [*headers, *added])
     names = sorted({name.decode("latin-1") for name, _ in head.headers})
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    canonical = _canonical(head, _twice(raw_path), _query(raw_query), names) + body_sha256
+    canonical = (
+        canonical_request(head, encoded_twice(raw_path), canonical_query(raw_query), names) + body_sha256
+    )
     signature = _sigv4(key.secret, stamp, scope, canonical)
     field = f"{SIGV4} Credential={key.id}/{scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
     return [*added, (b"authorization", field.encode())]
@@ -187,7 +192,9 @@ def presign_sigv4(
     ]
     whole = "&".join(parts)
     head = Head("GET", raw_path, whole.encode(), [(b"host", host.encode())])
-    canonical = _canonical(head, _twice(raw_path), _query(head.query), ["host"]) + EMPTY
+    canonical = (
+        canonical_request(head, encoded_twice(raw_path), canonical_query(head.query), ["host"]) + EMPTY
+    )
     return f"{whole}&X-Amz-Signature={_sigv4(key.secret, stamp, scope, canonical)}"
 
 
@@ -208,7 +215,10 @@ def sign_acs3(
     ]
     head = Head(method, raw_path, raw_query, [*headers, *added])
     names = sorted({name.decode("latin-1") for name, _ in head.headers})
-    canonical = _canonical(head, raw_path.decode("latin-1"), _query(raw_query), names, False) + body_sha256
+    canonical = (
+        canonical_request(head, raw_path.decode("latin-1"), canonical_query(raw_query), names, False)
+        + body_sha256
+    )
     signature = _acs3(key.secret, canonical)
     field = f"{ACS3} Credential={key.id},SignedHeaders={';'.join(names)},Signature={signature}"
     return [*added, (b"authorization", field.encode())]
@@ -233,7 +243,7 @@ def _open_sigv4(head: Head, field: str, keys: KeySource, now: float) -> Claim:
     mark = ""
     if "amz-sdk-invocation-id" not in names and (call := head.get(b"amz-sdk-invocation-id")):
         mark = f"{call!r}{head.get(b'amz-sdk-request')!r}"
-    canonical = _canonical(head, _twice(head.path), _query(head.query), names)
+    canonical = canonical_request(head, encoded_twice(head.path), canonical_query(head.query), names)
     scope = f"{day}/{region}/{service}/aws4_request"
     return Claim(key, SIGV4, canonical, scope, dated, stamp, signature, declared, mark)
 
@@ -266,7 +276,7 @@ def _open_presigned(head: Head, keys: KeySource, now: float) -> Claim:
         raise SignatureError("expired", f"The signature is not yet current: it is dated {stamp}.")
     if now > dated + int(lifetime):
         raise SignatureError("expired", f"The signature of {stamp} has expired.")
-    canonical = _canonical(head, _twice(head.path), _query(b"&".join(rest)), names)
+    canonical = canonical_request(head, encoded_twice(head.path), canonical_query(b"&".join(rest)), names)
     return Claim(
         key,
         SIGV4,
@@ -292,7 +302,9 @@ def _open_acs3(head: Head, field: str, keys: KeySource, now: float) -> Claim:
     dated = _moment(head.text(b"x-acs-date"), "%Y-%m-%dT%H:%M:%SZ")
     key = _known(keys, id)
     _check_time(dated, now)
-    canonical = _canonical(head, head.path.decode("latin-1"), _query(head.query), names, False)
+    canonical = canonical_request(
+        head, head.path.decode("latin-1"), canonical_query(head.query), names, False
+    )
     return Claim(key, ACS3, canonical, "", dated, "", signature, head.text(b"x-acs-content-sha256"))
 
 
@@ -320,56 +332,6 @@ def _check_signed(head: Head, names: list[str], prefixes: tuple[bytes, ...], nee
     for name, _ in head.headers:
         if name.startswith(prefixes) and name.decode("latin-1") not in names:
             raise SignatureError("mismatch", f"Header {name.decode('latin-1')} is not signed.")
-
-
-def _canonical(head: Head, path: str, query: str, names: list[str], squeeze: bool = True) -> str:
-    """The canonical request up to, not including, the body's hash. squeeze: runs of spaces inside a header
-    become one (SigV4)."""
-    values: dict[str, list[str]] = {name: [] for name in names}
-    for raw, value in head.headers:
-        name = raw.decode("latin-1")
-        if name in values:
-            text = value.decode("latin-1")
-            values[name].append(" ".join(text.split()) if squeeze else text.strip())
-    block = "".join(f"{name}:{','.join(values[name])}\n" for name in names)
-    return f"{head.method}\n{path or '/'}\n{query}\n{block}\n{';'.join(names)}\n"
-
-
-def _twice(path: bytes) -> str:
-    """SigV4's canonical path: dot segments and empty ones resolved, then encoded once more."""
-    if b"//" in path or b"/." in path:
-        path = _resolved(path)
-    if _PLAIN_PATH.fullmatch(path):
-        return path.decode("ascii")
-    return quote(path, safe="/~")
-
-
-def _resolved(path: bytes) -> bytes:
-    kept: list[bytes] = []
-    for segment in path.split(b"/"):
-        if segment == b"..":
-            if kept:
-                kept.pop()
-        elif segment and segment != b".":
-            kept.append(segment)
-    tail = b"/" if kept and path.endswith((b"/", b"/.", b"/..")) else b""
-    return b"/" + b"/".join(kept) + tail
-
-
-def _query(query: bytes) -> str:
-    """Decoded, encoded by RFC 3986, sorted; a plus on the wire is a space, as both SDKs send it."""
-    if not query:
-        return ""
-    pairs: list[tuple[str, str]] = []
-    for pair in query.split(b"&"):
-        if pair:
-            name, _, value = pair.partition(b"=")
-            pairs.append((_again(name), _again(value)))
-    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
-
-
-def _again(text: bytes) -> str:
-    return quote(unquote_to_bytes(text.replace(b"+", b" ")), safe="-_.~")
 
 
 def _sigv4(secret: str, stamp: str, scope: str, canonical: str) -> str:
