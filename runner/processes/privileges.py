@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+import snapfork.adapter
+import snapfork.runner
 from snapfork.runner.processes import memory, reach
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
@@ -47,10 +49,17 @@ def become(uid: int, gid: int, name: str, needed: Iterable[str] = ()) -> None:
 
 
 def _needed() -> list[str]:
-    """The directories that this interpreter, its packages and snapfork lie in."""
-    own = os.path.realpath(__file__)
+    """The directories that this interpreter, its packages, snapfork and what it lends lie in."""
     program = os.path.dirname(os.path.realpath(sys.executable))
-    return [sys.prefix, sys.base_prefix, program, os.path.dirname(os.path.dirname(own)), *sys.path]
+    lent = [
+        place
+        for finder in sys.meta_path
+        for places in getattr(finder, "places", {}).values()  # borrow.Lender, which is loaded by its path
+        for place in places
+    ]
+    own = [os.path.realpath(place) for place in snapfork.runner.__path__]
+    own += [os.path.realpath(place) for place in snapfork.adapter.__path__]
+    return [sys.prefix, sys.base_prefix, program, *own, *lent, *sys.path]
 
 
 def hide() -> None:
