@@ -174,6 +174,17 @@ def dead_weakref() -> Any:
     return weakref.ref(Gone())
 
 
+def make_finalizer(
+    thing: Any = None, function: Any = None, arguments: Any = (), named: dict[str, Any] | None = None
+) -> Any:
+    """A finalizer of `thing`; one that has done its work, for no arguments."""
+    if function is None:
+        done = weakref.finalize(make_finalizer, int)
+        done.detach()
+        return done
+    return weakref.finalize(thing, function, *arguments, **(named or {}))
+
+
 def make_weak(kind: Callable[[], Any]) -> Any:
     return kind()
 

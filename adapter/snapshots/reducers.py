@@ -65,6 +65,16 @@ def _weakref(reference: Any) -> Any:
     return (rebuild.make_weakref, (target,)) if target is not None else (rebuild.dead_weakref, ())
 
 
+def _weak_method(reference: Any) -> Any:
+    method = reference()
+    return (weakref.WeakMethod, (method,)) if method is not None else (rebuild.dead_weakref, ())
+
+
+def _finalizer(finalizer: Any) -> Any:
+    told = finalizer.peek()
+    return (rebuild.make_finalizer, told if told is not None else ())
+
+
 def _weak_proxy(proxy: Any) -> Any:
     target = proxy.__repr__.__self__  # a slot of the proxy's own type would answer for itself
     return (weakref.proxy, (target,))
@@ -148,6 +158,8 @@ _exact.update(
         type(threading.RLock()): lambda _: (rebuild.make_rlock, ()),
         weakref.ref: _weakref,
         weakref.KeyedRef: _weakref,
+        weakref.WeakMethod: _weak_method,
+        weakref.finalize: _finalizer,
         weakref.ProxyType: _weak_proxy,
         weakref.CallableProxyType: _weak_proxy,
         weakref.WeakKeyDictionary: _weak_mapping,

@@ -14,6 +14,7 @@ import io
 import logging
 import mmap
 import multiprocessing
+import os
 import queue
 import random
 import select
@@ -98,7 +99,7 @@ CANNOT: dict[str, Callable[[Path], Any]] = {
     "compressor": lambda _: zlib.compressobj(),
     "temporary directory": lambda _: tempfile.TemporaryDirectory(),
     "temporary file": lambda _: tempfile.TemporaryFile(),  # noqa: SIM115
-    "directory listing": lambda path: iter(path.iterdir()),
+    "directory listing": lambda path: os.scandir(path),
 }
 
 
@@ -151,6 +152,9 @@ CAN: dict[str, tuple[Callable[[Path], Any], Callable[[Any], bool]]] = {
     "context variable": (lambda _: contextvars.ContextVar("x", default=5), lambda one: one.get() == 5),
     "weak reference": (lambda _: weakref.ref(_KEPT), lambda one: one() is not None),
     "dead weak reference": (lambda _: weakref.ref(_Thing()), lambda one: one() is None),
+    "weak method": (lambda _: weakref.WeakMethod(_KEPT.own), lambda one: one()() is one().__self__),
+    "finalizer": (lambda _: weakref.finalize(_KEPT, print), lambda one: one.alive and one.detach()),
+    "finalizer that is done": (lambda _: _done(weakref.finalize(_KEPT, print)), lambda one: not one.alive),
     "weak set": (lambda _: weakref.WeakSet([_KEPT]), lambda one: len(one) == 1),
     "weak values": (lambda _: weakref.WeakValueDictionary(a=_KEPT), lambda one: "a" in one),
     "memory view": (lambda _: memoryview(b"ab"), lambda one: type(one) is memoryview and one == b"ab"),
@@ -182,10 +186,17 @@ CAN: dict[str, tuple[Callable[[Path], Any], Callable[[Any], bool]]] = {
 }
 
 
-class _Thing: ...
+class _Thing:
+    def own(self) -> Any:
+        return self
 
 
 _KEPT = _Thing()
+
+
+def _done(finalizer: Any) -> Any:
+    finalizer.detach()
+    return finalizer
 
 
 def _held(lock: Any) -> Any:
