@@ -35,7 +35,7 @@ class Keeper:
         if unit.stream == RECORD:
             with contextlib.suppress(ValueError, KeyError, TypeError):  # the instance's own word, not ours
                 mine = {"function": function, "version": version, "instance": instance}
-                self.store.record(json.loads(unit.text) | mine)
+                self.store.record(json.loads(unit.text) | mine, ran=True)
         else:
             request = unit.request_id or "-"
             self.store.line(now, function or unit_name, version, instance, request, unit.stream, unit.text)

@@ -76,6 +76,7 @@ _RECORD = (
     f"INSERT INTO records (id, attempt, stages, {_NAMES}) VALUES (?, ?, ?, {_MARKS}) "
     f"ON CONFLICT (id, attempt) DO UPDATE SET stages = json_patch(records.stages, excluded.stages), {_MERGE}"
 )
+_OUTCOME = "UPDATE records SET error = ?, status = ? WHERE id = ? AND attempt = ?"
 _LINE = (
     "INSERT INTO lines (time, function, version, instance, request_id, stream, text) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -92,6 +93,7 @@ class Store:
         self.max_age = max_age
         self._lines: list[tuple[Any, ...]] = []
         self._records: list[tuple[Any, ...]] = []
+        self._outcomes: list[tuple[Any, ...]] = []
         self._db = _open(path)
 
     def line(
@@ -102,11 +104,19 @@ class Store:
         if len(self._lines) >= BATCH_ROWS:
             self.flush()
 
-    def record(self, fields: Mapping[str, Any]) -> None:
-        """Take a record, or more about one: what `fields` has besides id and attempt is laid over it."""
+    def record(self, fields: Mapping[str, Any], *, ran: bool = False) -> None:
+        """Take a record, or more about one: what `fields` has besides id and attempt is laid over it.
+
+        ran: it is the word of the instance that ran it, success included: an invocation that is run anew (a
+        dead letter that is driven again) does not keep the error of its first time.
+        """
         values = [_fitting(fields.get(name), empty) for name, empty in COLUMNS.items()]
         stages = json.dumps({name: round(float(ms), 3) for name, ms in fields.get("stages", {}).items()})
-        self._records.append((str(fields["id"]), int(fields.get("attempt") or 1), stages, *values))
+        identity, attempt = str(fields["id"]), int(fields.get("attempt") or 1)
+        self._records.append((identity, attempt, stages, *values))
+        if ran:
+            outcome = (str(fields.get("error") or ""), int(fields.get("status") or 0))
+            self._outcomes.append((*outcome, identity, attempt))
         if len(self._records) >= BATCH_ROWS:
             self.flush()
 
@@ -121,10 +131,12 @@ class Store:
             return
         lines, self._lines = self._lines, []
         records, self._records = self._records, []
+        outcomes, self._outcomes = self._outcomes, []
         with self._db:
             self._db.execute("BEGIN")
             self._db.executemany(_LINE, lines)
             self._db.executemany(_RECORD, records)
+            self._db.executemany(_OUTCOME, outcomes)
 
     def sweep(self, now: float) -> None:
         """Delete what is too old, and the oldest tenth of all when the file has reached its size."""

@@ -78,6 +78,18 @@ def test_what_is_said_later_of_an_invocation_is_laid_over(tmp_path: Path) -> Non
     assert (second.attempt, second.error, second.stages) == (2, "timeout", {})
 
 
+def test_who_ran_it_has_the_last_word_on_how_it_went(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.sqlite3")
+    store = Store(path)
+    store.record({"id": "a", "error": "init_failed", "trigger": "s3"})
+    store.flush()
+    store.record({"id": "a", "status": 200, "error": "", "stages": {"run": 3}}, ran=True)
+    store.record({"id": "a", "stages": {"schedule": 1}})
+    store.flush()
+    (one,) = History(path).records(Wanted())
+    assert (one.error, one.status, one.trigger, one.stages) == ("", 200, "s3", {"run": 3, "schedule": 1})
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     notes=st.lists(
