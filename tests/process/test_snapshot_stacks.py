@@ -54,6 +54,7 @@ STACKS = [
             ("GET", "/openapi.json", None),
         ],
     ),
+    Stack("fastapi_async", "shop:app"),
     Stack(
         "falcon",
         "wsgi_shop:app",
