@@ -2,7 +2,8 @@
 
 A pass compares what the registry implies with what the gateway was told:
 
-1. New and changed units are put. A changed one is a reload, which the gateway does without losing a request.
+1. New and changed units are put. A changed one is a reload, which the gateway does without losing a request;
+   where the old code is up, the change is in force once the new one is.
 2. Routes are told. One that would move requests to a unit that is not there or has not been up yet keeps its
    old choices, as long as those exist, until that unit is up, has failed to come up, or has had its time.
 3. Units that are not in the registry any more, and that no route told leads to, are dropped: they drain.
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from snapfork.runner.registry.core import Gateway, Site
+from snapfork.runner.registry.http_addresses import Addresses, HttpOwner
 from snapfork.runner.registry.units import Deduction
 from snapfork.runner.units import Unit, UnitRoute
 
@@ -30,13 +32,15 @@ PATIENCE = 1.0
 class Reconciler:
     """Started once; `follow` after each change. `failed`: units that cannot be served, with one sentence."""
 
-    def __init__(self, deduction: Deduction, gateway: Gateway, site: Site) -> None:
+    def __init__(self, deduction: Deduction, addresses: Addresses, gateway: Gateway, site: Site) -> None:
         self.failed: dict[str, str] = {}
         self._deduction = deduction
+        self._addresses = addresses
         self._gateway = gateway
         self._site = site
         self._told: dict[str, Unit] = {}
         self._routes: list[UnitRoute] = []
+        self._followed: list[HttpOwner] | None = None
         self._up: set[tuple[str, str]] = set()
         self._warming: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._unready: set[str] = set()
@@ -76,7 +80,7 @@ class Reconciler:
 
     def forget(self) -> None:
         """What was told is not known any more."""
-        self._told, self._routes, self._up = {}, [], set()
+        self._told, self._routes, self._up, self._followed = {}, [], set(), None
 
     # -- passes -----------------------------------------------------------------------------------------
 
@@ -108,12 +112,16 @@ class Reconciler:
             if name in self._told:  # goes on as it is
                 units[name] = self._told[name]
         # From here to the routes nothing is awaited but the gateway, which sees units before their routes.
-        wished = [owner.route for owner in self._deduction.owners()]
+        owners = self._addresses.owners()
         await self._put(units)
-        routes = self._hold_back(wished, units)
-        if routes != self._routes:
-            await self._gateway.routes(routes)
-            self._routes = routes
+        if owners is not self._followed:
+            wished = [owner.route for owner in owners]
+            routes = self._hold_back(wished, units)
+            if routes != self._routes:
+                await self._gateway.routes(routes)
+                self._routes = routes
+            self._followed = owners if routes == wished else None
+        routes = self._routes
         routed = {unit for route in routes for unit, _ in route.choices}
         gone = [name for name in self._told if name not in units and name not in routed]
         if gone:
@@ -132,10 +140,22 @@ class Reconciler:
                 minimums.append(unit)
         if changed:
             await self._gateway.put(changed, [])
+            reloads = [unit for unit in changed if unit.name in self._told]
             self._told.update((unit.name, unit) for unit in changed)
+            if reloads:
+                await self._watch(reloads)
         for unit in minimums:
             await self._gateway.provision(unit.name, unit.minimum)
             self._told[unit.name] = unit
+
+    async def _watch(self, reloads: list[Unit]) -> None:
+        """Units that serve what they had until the new code is up are followed until then: whoever was told
+        of a change is to meet it. Those that are cold get the new code anyway, and stay cold."""
+        status = await self._gateway.status()
+        for unit in reloads:
+            one = (unit.name, unit.revision)
+            if status.get(unit.name, {}).get("state") == "ready" and one not in self._warming:
+                self._warming[one] = asyncio.create_task(self._warm(one))
 
     def _hold_back(self, wished: Iterable[UnitRoute], units: dict[str, Unit]) -> list[UnitRoute]:
         before = {_key(route): route for route in self._routes}

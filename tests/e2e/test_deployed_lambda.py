@@ -173,6 +173,15 @@ def test_a_response_comes_as_a_stream(aws: Lambda) -> None:
     )
 
 
+def test_whoever_is_told_of_new_code_meets_it(aws: Lambda) -> None:
+    aws.create("moves", ONE)
+    for source, said in ((TWO, 2), (ONE, 1), (TWO, 2)):
+        aws.invoke("moves")
+        aws.boto.update_function_code(FunctionName="moves", ZipFile=zipped(source))
+        aws.wait("function_updated_v2", FunctionName="moves")
+        assert aws.invoke("moves")[0] == said
+
+
 def test_versions_and_an_alias_that_splits(aws: Lambda) -> None:
     aws.create("split", ONE, Publish=True)
     aws.boto.update_function_code(FunctionName="split", ZipFile=zipped(TWO), Publish=True)
