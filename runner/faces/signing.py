@@ -264,10 +264,10 @@ def _open_presigned(head: Head, keys: KeySource, now: float) -> Claim:
     stamp = fields.get("X-Amz-Date", "")
     signature = fields.get("X-Amz-Signature", "")
     names = fields.get("X-Amz-SignedHeaders", "").split(";")
-    proper = scope is not None and fields["X-Amz-Algorithm"] == SIGV4 and stamp.startswith(scope[2])
+    proper = scope is not None and fields.get("X-Amz-Algorithm") == SIGV4 and stamp.startswith(scope[2])
     if scope is None or not proper or not re.fullmatch(r"[0-9a-f]{64}", signature):
         raise SignatureError("malformed", "The query string has no complete signature.")
-    if not (lifetime.isascii() and lifetime.isdigit() and 1 <= int(lifetime[:9]) <= LONGEST):
+    if not re.fullmatch(r"[0-9]{1,6}", lifetime) or not 1 <= int(lifetime) <= LONGEST:
         raise SignatureError("malformed", f"X-Amz-Expires must be 1 to {LONGEST} seconds.")
     dated = _moment(stamp, "%Y%m%dT%H%M%SZ")
     _check_signed(head, names, (b"x-amz-",), ("host",))

@@ -207,6 +207,51 @@ def test_codes(change, code: str) -> None:
     assert KEY.secret not in str(refused.value)
 
 
+TEXTS = st.text(st.characters(max_codepoint=255), max_size=30)
+SCOPE = f"{KEY.id}/20270115/us-east-1/lambda/aws4_request"
+FIELDS = TEXTS | st.sampled_from(
+    [
+        f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}",
+        f"ACS3-HMAC-SHA256 Credential={KEY.id},SignedHeaders=host;x-acs-date,Signature={'0' * 64}",
+        "AWS4-HMAC-SHA256",
+        "ACS3-HMAC-SHA256 Credential=",
+    ]
+)
+NAMES = st.sampled_from(
+    ["authorization", "host", "x-amz-date", "x-acs-date", "x-acs-signature-nonce", "x-amz-content-sha256"]
+)
+DATES = st.sampled_from(["20270115T080000Z", "2027-01-15T08:00:00Z", "20270199T000000Z", "00010101T000000Z"])
+PRESIGNED = st.dictionaries(
+    st.sampled_from(["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"]),
+    st.sampled_from(
+        ["AWS4-HMAC-SHA256", SCOPE, "20270115T080000Z", "600", "000000600", "host", "0" * 64, "", "%ff"]
+    ),
+).map(
+    lambda fields: "&".join(
+        f"{'a' if not value else ''}X-Amz-{name}={value}" for name, value in fields.items()
+    )
+)
+
+
+@given(TEXTS, TEXTS | PRESIGNED, st.lists(st.tuples(NAMES, FIELDS | DATES), max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_whatever_is_sent_is_refused_in_words(path: str, query: str, headers: list[tuple[str, str]]) -> None:
+    sent = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    head = Head("GET", path.encode("latin-1"), query.encode("latin-1"), sent)
+    with pytest.raises(SignatureError):
+        open_claim(head, KEYS, 1.8e9).verify(signing.EMPTY, 1.8e9, Replays())
+
+
+@pytest.mark.parametrize("expires", ["0", "604801", "0000000600", "-1", "x", "", "6e2"])
+def test_lifetimes_that_cannot_be(expires: str) -> None:
+    query = signing.presign_sigv4(b"/a", "", "127.0.0.1:9000", KEY, 1e9, 600).replace(
+        "X-Amz-Expires=600", f"X-Amz-Expires={expires}"
+    )
+    with pytest.raises(SignatureError) as refused:
+        verify(Head("GET", b"/a", query.encode(), [HOST]), b"", now=1e9)
+    assert refused.value.code == "malformed"
+
+
 def test_unsigned_payload_is_no_hash() -> None:
     """AWS takes it over TLS only, from S3 and streaming clients: here the body is always hashed."""
     base: Headers = [HOST, (b"x-amz-content-sha256", b"UNSIGNED-PAYLOAD")]
