@@ -310,7 +310,7 @@ class Deployed:
             "interface": self.pool.interface,
             "mode": "spawn" if self.pool.mode == SPAWN else "fork",
             "init_ms": round(sum(stages.get(name, 0.0) for name in INITIALISING), 3),
-            "restored": bool(self.function.found) or "restore" in stages,
+            "restored": bool(self.function.found),
         }
 
     def _event(self, state: str, revision: str, **more: Any) -> None:

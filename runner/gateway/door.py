@@ -25,6 +25,8 @@ from snapfork.runner.wire.frames import KEEP
 IDLE_S = 75.0
 """How long a silent connection is kept between requests, and before its first."""
 SMALL_BODY = 65536
+SIGNED_BODY = 128 * 1024
+"""Of signed requests larger bodies are seen before they are judged: all that fits MAX_PREFIX with a head."""
 LINGER_S = 2.0
 LINGER_BYTES = 10 * 1024 * 1024
 LINGER_TOTAL_S = 10.0
@@ -176,7 +178,7 @@ class FrontDoor:
             self.answer(conn, 413, f"the body has more than max_body ({settings['max_body']}) bytes")
             return
         if (
-            0 < length <= SMALL_BODY
+            0 < length <= (SMALL_BODY if conn.judge is None else SIGNED_BODY)
             and (pool.limits.concurrency == 1 or conn.judge is not None)
             and not head.expect
             and len(conn.buffer) < head.size + length

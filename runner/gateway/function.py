@@ -266,6 +266,11 @@ class Function:
             )
             self.build(template.generation, self.found, config=template.config)
 
+    def template_restoring(self, template: Template, found: dict[str, Any]) -> None:
+        """It goes on from that snapshot, which it has found itself."""
+        if template is self.building:
+            self.found = found
+
     def template_shadowed(self, template: Template, names: list[str]) -> None:
         """Its package brings what the base has imported: it gets a base without."""
         if template is self.building:
@@ -303,6 +308,13 @@ class Function:
             self.base = None
             if self.pool.mode == SPAWN and self.is_up:
                 self._rebuild_later(self.pool.generation)
+            elif (
+                self.building is not None and not base.unusable and self._has_frameworks(self.building.config)
+            ):
+                # What was imported ahead has ended it; the function itself may do without.
+                config, generation = self.building.config, self.building.generation
+                self.building, self._shadowed = None, config
+                self.build(generation, config=config)
             elif self.building is not None:
                 why = base.unusable or "the app's interpreter ended while it was starting"
                 self.template_failed(self.building, why, None)

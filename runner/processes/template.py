@@ -171,6 +171,7 @@ class Builder:
         if order["elsewhere"]:
             self.tell({"found": said["found"]})
             return True
+        self.tell({"restoring": said["found"]})
         order["restore"] = said["found"]["path"]
         return False
 

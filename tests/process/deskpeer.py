@@ -1,7 +1,7 @@
 """A real gateway whose services process is the test itself: it speaks on the desk and connects directly.
 
-    with Deployment(tmp_path) as gateway:
-        gateway.put(gateway.unit("shop:1", "def app(environ, start_response): ..."))
+with Deployment(tmp_path) as gateway:
+    gateway.put(gateway.unit("shop:1", "def app(environ, start_response): ..."))
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,26 +29,31 @@ from snapfork.runner.units import Unit, UnitRoute
 
 LENGTH = struct.Struct("!I")
 GATEWAY = """
-import json, os, socket, sys
+import json, os, socket, subprocess, sys
 from snapfork.runner.console import Console
-from snapfork.runner.gateway import main
+from snapfork.runner.gateway import listening, main
 from snapfork.runner.serve_config import FunctionConfig, Interpreter, ServeConfig
 from snapfork.runner.services import launch
 
 setup = json.loads(sys.argv[1])
 line = socket.socket(fileno=setup["line"])
 
-class Test:
-    '''The process of the test, in the place of the services process.'''
-    pid = setup["pid"]
-    def wait(self, timeout=None): return 0
-    def kill(self): pass
+# A process that can be killed stands in for the services; who speaks and connects is the test.
+class Services(subprocess.Popen):
+    def wait(self, timeout=None):
+        self.kill()
+        return super().wait(timeout)
+
+services = []
+peer = listening._peer
 
 def start(config, control_fd, life_fd):
-    socket.send_fds(line, [b"desk"], [control_fd])
-    return Test()
+    services[:] = [Services(["sleep", "1000000"])]
+    socket.send_fds(line, [b"%d" % services[0].pid], [control_fd])
+    return services[0]
 
 launch.start = start
+listening._peer = lambda sock: services[0].pid if peer(sock) == setup["pid"] else peer(sock)
 listener = socket.create_server(("127.0.0.1", 0))
 listener.setblocking(False)
 url = "http://127.0.0.1:%d" % listener.getsockname()[1]
@@ -73,7 +79,7 @@ class Refused(Exception):
 class Deployment:
     """Started, spoken to, and looked after: at the end none of its processes is left.
 
-    functions: (name, target, app_dir, overrides, prefixes) of `runner serve TARGET`. config: further members of
+    functions: (name, target, app_dir, overrides, prefixes) of `runner serve TARGET`. config: more members of
     ServeConfig. wrap: words before the command, such as of another namespace.
     """
 
@@ -124,17 +130,33 @@ class Deployment:
         return self
 
     def _take_desk(self) -> None:
-        _, fds, _, _ = socket.recv_fds(self.line, 16, 1)
+        pid, fds, _, _ = socket.recv_fds(self.line, 16, 1)
         if not fds:
             raise AssertionError(f"the gateway ended\n{self.tail()}")
+        self.services = int(pid)
         self.desk = socket.socket(fileno=fds[0])
         threading.Thread(target=self._read, args=[self.desk], daemon=True).start()
         self.send({"ready": {"control_uds": "", "control_tcp": None}})
 
-    def restart_services(self) -> None:
-        """What it is for the gateway when the services process dies; it gets a new line."""
+    def kill_services(self) -> None:
+        """kill -9 of the services process, as the gateway sees it."""
         self.desk.shutdown(socket.SHUT_RDWR)
         self.desk.close()
+        os.kill(self.services, 9)
+
+    def take_new_desk(self) -> None:
+        """The line of a services process that was started again."""
+        self._take_desk()
+
+    def settled(self, look: Callable[[], Any], for_s: float = 1.5) -> Any:
+        """What `look` sees once it has been the same for a while."""
+        seen, since, deadline = look(), time.monotonic(), time.monotonic() + HANG_S
+        while time.monotonic() - since < for_s:
+            assert time.monotonic() < deadline, f"it never came to rest; at last {seen}"
+            time.sleep(0.1)
+            if (now := look()) != seen:
+                seen, since = now, time.monotonic()
+        return seen
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
@@ -170,7 +192,9 @@ class Deployment:
             if not entry.isdigit():
                 continue
             try:
-                parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
+                parents[int(entry)] = int(
+                    Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1]
+                )
                 if needle in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
                     marked.add(int(entry))
             except (OSError, IndexError):
@@ -235,7 +259,11 @@ class Deployment:
         """The next event of this kind; others before it are passed over."""
         while True:
             event = self.events.get(timeout=HANG_S)
-            if event["state"] == state and name in ("", event["name"]) and revision in ("", event["revision"]):
+            if (
+                event["state"] == state
+                and name in ("", event["name"])
+                and revision in ("", event["revision"])
+            ):
                 return event
 
     # -- units -------------------------------------------------------------------------------------------
@@ -249,9 +277,7 @@ class Deployment:
         members.setdefault("overrides", {"warmup": [], "spares": 0})
         members.setdefault("environment", environment)
         members.setdefault("target", "app:app")
-        return Unit(
-            name, revision, app_dir=str(package), python=self.python, python_version="3", **members
-        )
+        return Unit(name, revision, app_dir=str(package), python=self.python, python_version="3", **members)
 
     def put(self, *units: Unit, drop: tuple[str, ...] = ()) -> None:
         self.ask("units", put=[one.as_dict() for one in units], drop=list(drop))
