@@ -5,6 +5,7 @@ Belongs to the event loop's thread. It is changed only after the same change is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -33,20 +34,27 @@ class Image:
     def __init__(self, things: Iterable[Any] = ()) -> None:
         self._all: dict[type, dict[Key, Any]] = {kind: {} for kind in TABLES}
         self._of: dict[type, dict[str, dict[Key, Any]]] = {kind: {} for kind in OF_FUNCTIONS}
+        self._changes: Counter[str] = Counter()
         for thing in things:
             self.put(thing)
 
     def put(self, thing: Any) -> None:
         kind, key = type(thing), key_of(thing)
         self._all[kind][key] = thing
+        self._changes[_function_of(thing)] += 1
         if kind in self._of:
             self._of[kind].setdefault(thing.function, {})[key] = thing
 
     def delete(self, thing: Any) -> None:
         kind, key = type(thing), key_of(thing)
         self._all[kind].pop(key, None)
+        self._changes[_function_of(thing)] += 1
         if kind in self._of:
             self._of[kind].get(thing.function, {}).pop(key, None)
+
+    def changes(self, function: str) -> int:
+        """How often something of a function has changed: the same number, the same function."""
+        return self._changes[function]
 
     def get(self, kind: type[T], *key: Any) -> T | None:
         """The thing of that key, or None."""
@@ -64,3 +72,10 @@ class Image:
 
     def functions(self) -> list[Function]:
         return self.all(Function)
+
+
+def _function_of(thing: Any) -> str:
+    """Whose a thing is; "" for what is no function's."""
+    if isinstance(thing, Function):
+        return thing.name
+    return thing.function if type(thing) in OF_FUNCTIONS else ""

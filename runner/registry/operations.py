@@ -26,6 +26,7 @@ from snapfork.runner.registry.aliases import AliasOperations
 from snapfork.runner.registry.core import Core, Gateway, Site
 from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.functions import FunctionOperations
+from snapfork.runner.registry.http_addresses import Addresses, HttpOwner
 from snapfork.runner.registry.labels import LabelOperations
 from snapfork.runner.registry.layers import LayerOperations
 from snapfork.runner.registry.limits import LimitOperations
@@ -35,7 +36,7 @@ from snapfork.runner.registry.provisioner import Provisioner
 from snapfork.runner.registry.reconciler import Reconciler
 from snapfork.runner.registry.store import Store
 from snapfork.runner.registry.sweeping import Sweeping
-from snapfork.runner.registry.units import Deduction, HttpOwner
+from snapfork.runner.registry.units import Deduction
 
 __all__ = ["Gateway", "Operations", "Site"]
 
@@ -74,7 +75,8 @@ class Operations(
         self._targets = {}
         self._unused = set()
         self.deduction = Deduction(self, self.site)
-        self.reconciler = Reconciler(self.deduction, gateway, self.site)
+        self.addresses = Addresses(self, self.site.region)
+        self.reconciler = Reconciler(self.deduction, self.addresses, gateway, self.site)
         self._sleep = sleep
         self._provisioner = Provisioner(self, sleep)
         self._tasks: list[asyncio.Task[None]] = []
@@ -153,7 +155,7 @@ class Operations(
 
     def http_owner(self, host: str, path: str, method: str = "GET") -> HttpOwner | None:
         """Whose a request to the serving port is, for those who judge it; None if no deployed function's."""
-        return self.deduction.owner(host, path, method)
+        return self.addresses.owner(host, path, method)
 
     async def instances(self, name: str, qualifier: str = "") -> list[dict[str, Any]]:
         """Live instances of a function, or of what a qualifier means: the gateway's {number, pid, state,

@@ -1,14 +1,4 @@
-"""What the registry implies for the gateway: the units to serve, and the routes that lead to them.
-
-    NAME.localhost, /NAME/                        the unqualified function
-    ID.lambda-url.REGION.localhost, /lambda-url/ID/    function URLs
-    ID.REGION.fcapp.localhost, /fcapp/ID/              HTTP triggers of FC
-    a custom domain's host                             its routes, which keep the path as it came
-
-NAME.localhost asks for no signature if the function was deployed by the runner's own face; one that came
-over Lambda's or FC's API is reached there as on those services, by a signed request, unless a URL or HTTP
-trigger of the unqualified function is open to everybody.
-"""
+"""What the registry implies for the gateway: the units to serve. Their addresses are in http_addresses.py."""
 
 from __future__ import annotations
 
@@ -20,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from snapfork.runner.policy.routing import Table
-from snapfork.runner.registry import domains, environment, names, packages
+from snapfork.runner.registry import environment, names, packages
 from snapfork.runner.registry.core import Site
 from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.errors import OperationError
@@ -29,19 +18,16 @@ from snapfork.runner.registry.image import Image
 from snapfork.runner.registry.model import (
     LATEST,
     Configuration,
-    CustomDomain,
     Function,
-    FunctionUrl,
     Hook,
     LayerVersion,
     ProvisionConfig,
-    Trigger,
     Version,
 )
 from snapfork.runner.registry.packages import Packages
 from snapfork.runner.registry.rows import Fallback, GoneLayer, Lock, Package
 from snapfork.runner.serve_config import Interpreter
-from snapfork.runner.units import Unit, UnitRoute
+from snapfork.runner.units import Unit
 
 MB = 1 << 20
 Key = tuple[str, ...]
@@ -57,19 +43,6 @@ class Registry(Protocol):
 
     def choices(self, name: str, qualifier: str) -> list[tuple[str, float]]: ...
     def shares(self, config: ProvisionConfig) -> dict[str, int]: ...
-
-
-@dataclass(frozen=True)
-class HttpOwner:
-    """Whose a route is. kind: "function", "url", "trigger", "domain". auth: "none" or "signed". closed: FC's
-    disableURLInternet: to be refused with 403, whoever signs."""
-
-    route: UnitRoute
-    function: str
-    qualifier: str
-    kind: str
-    auth: str
-    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,15 +66,14 @@ class Waiting:
 
 
 class Deduction:
-    """Units and routes of the whole registry. `prepare` before `units`, after every change."""
+    """Units of the whole registry. `prepare` before `units`, after every change."""
 
     def __init__(self, registry: Registry, site: Site) -> None:
         self._registry = registry
         self._site = site
         self._prepared: dict[Key, Prepared] = {}
         self._preparing: dict[Key, asyncio.Task[Prepared]] = {}
-        self._owners: dict[UnitRoute, HttpOwner] = {}
-        self._table = Table()
+        self._known: dict[str, tuple[int, list[Unit]]] = {}
 
     # -- units ------------------------------------------------------------------------------------------
 
@@ -150,20 +122,38 @@ class Deduction:
 
     def units(self) -> list[Unit]:
         """Every version that can be run and has been prepared."""
-        minimums = self._minimums()
-        found = []
-        for version in self._served():
-            prepared = self._prepared.get(self._key(version))
-            if prepared is not None:
-                unit = self._unit(version, prepared)
-                found.append(replace(unit, minimum=minimums.get(unit.name, 0)))
-        return found
+        found: dict[str, Unit] = {}
+        functions = self._registry.image.functions()
+        self._known = {one.name: self._known[one.name] for one in functions if one.name in self._known}
+        for function in functions:
+            found.update((unit.name, unit) for unit in self._units_of(function))
+        for name, minimum in self._minimums().items():
+            if name in found:
+                found[name] = replace(found[name], minimum=minimum)
+        return list(found.values())
+
+    def _units_of(self, function: Function) -> list[Unit]:
+        """Units of one function; worked out again only when something of it has changed."""
+        change = self._registry.image.changes(function.name)
+        known = self._known.get(function.name)
+        if known is not None and known[0] == change:
+            return known[1]
+        served = list(self._served_of(function.name))
+        ready = [(one, self._prepared[key]) for one in served if (key := self._key(one)) in self._prepared]
+        units = [self._unit(function, version, prepared) for version, prepared in ready]
+        if len(ready) == len(served):
+            self._known[function.name] = (change, units)
+        return units
 
     def _served(self) -> Iterator[Version]:
         """Versions that have code to run, LATEST with the configuration that goes with it."""
-        for version in self._registry.image.all(Version):
+        for function in self._registry.image.functions():
+            yield from self._served_of(function.name)
+
+    def _served_of(self, name: str) -> Iterator[Version]:
+        for version in self._registry.image.of(Version, name):
             if version.serving:
-                fallback = self._registry.image.get(Fallback, version.function)
+                fallback = self._registry.image.get(Fallback, name)
                 if version.version == LATEST and fallback is not None:
                     version = replace(version, configuration=fallback.configuration)
                 yield version
@@ -207,7 +197,7 @@ class Deduction:
             _present(layers, "bin"),
         )
 
-    def _unit(self, version: Version, prepared: Prepared) -> Unit:
+    def _unit(self, function: Function, version: Version, prepared: Prepared) -> Unit:
         configuration, interpreter = version.configuration, prepared.interpreter
         overrides: dict[str, Any] = {**configuration.settings, "timeout": configuration.timeout}
         overrides["memory"] = None if configuration.memory is None else configuration.memory * MB
@@ -215,9 +205,7 @@ class Deduction:
             overrides["concurrency"] = configuration.concurrency
         if configuration.env:
             overrides["env"] = {**configuration.settings.get("env", {}), **configuration.env}
-        function = self._registry.image.get(Function, version.function)
-        created = function.created if function is not None else 0.0
-        home = self._registry.packages.places.home(version.function, created)
+        home = self._registry.packages.places.home(function.name, function.created)
         where = environment.Where(prepared.directory, str(home), prepared.libraries, prepared.programs)
         unit = Unit(
             name=names.unit(version.function, version.version),
@@ -262,98 +250,6 @@ class Deduction:
                 found[unit] = max(found.get(unit, 0), count)
         return found
 
-    # -- routes -----------------------------------------------------------------------------------------
-
-    def owners(self) -> list[HttpOwner]:
-        """Every address with its route; exact paths before those below them."""
-        found: list[HttpOwner] = []
-        taken: set[tuple[str | None, str]] = set()
-        for function in self._registry.image.functions():
-            for owner in self._of_function(function):
-                place = (owner.route.host, owner.route.prefix)
-                if place not in taken:  # Shop and shop are one host name: the first has it
-                    taken.add(place)
-                    found.append(owner)
-        for domain in self._registry.image.all(CustomDomain):
-            found += self._of_domain(domain)
-        found.sort(key=lambda one: not one.route.exact)
-        self._owners = {one.route: one for one in reversed(found)}
-        self._table = Table(one.route for one in found)
-        return found
-
-    def owner(self, host: str, path: str, method: str) -> HttpOwner | None:
-        """Whose a request is, as the gateway would route it. host: lower-case, without a port."""
-        route = self._table.find(host, path, method).route
-        return self._owners[route] if route is not None else None
-
-    def _of_function(self, function: Function) -> Iterator[HttpOwner]:
-        name, region = function.name, self._site.region
-        places = [(f"{name.lower()}.localhost", ""), (None, f"/{name}")]
-        yield from self._owner(function, "", "function", self._auth(function), places)
-        for url in self._registry.image.of(FunctionUrl, name):
-            places = [(f"{url.id}.lambda-url.{region}.localhost", ""), (None, f"/lambda-url/{url.id}")]
-            yield from self._owner(function, url.qualifier, "url", _auth_of_url(url), places)
-        for trigger in self._registry.image.of(Trigger, name):
-            if trigger.kind == "http" and trigger.enabled:
-                places = [(f"{trigger.id}.{region}.fcapp.localhost", ""), (None, f"/fcapp/{trigger.id}")]
-                yield from self._owner(
-                    function,
-                    trigger.qualifier,
-                    "trigger",
-                    _auth_of_trigger(trigger),
-                    places,
-                    tuple(trigger.config["methods"]),
-                    bool(trigger.config["disableURLInternet"]),
-                )
-
-    def _of_domain(self, domain: CustomDomain) -> Iterator[HttpOwner]:
-        for route in domain.routes:
-            function = self._registry.image.get(Function, route["function"])
-            if function is None:
-                continue
-            prefix, exact = domains.prefix_of(route["path"])
-            for owner in self._owner(
-                function,
-                route["qualifier"],
-                "domain",
-                domains.auth_of(domain),
-                [(domain.name, prefix)],
-                tuple(route["methods"]),
-            ):
-                yield replace(owner, route=replace(owner.route, strip=False, exact=exact))
-
-    def _owner(
-        self,
-        function: Function,
-        qualifier: str,
-        kind: str,
-        auth: str,
-        places: list[tuple[str, str]] | list[tuple[str | None, str]],
-        methods: tuple[str, ...] = (),
-        closed: bool = False,
-    ) -> Iterator[HttpOwner]:
-        try:
-            choices = self._registry.choices(function.name, qualifier)
-        except OperationError:  # a domain's route to an alias that is gone
-            return
-        units = tuple((names.unit(function.name, version), weight) for version, weight in choices)
-        reserved = 0 if function.disabled is not None else function.reserved
-        asked = "signed" if closed else auth  # so that whoever judges can say 403
-        for host, prefix in places:
-            route = UnitRoute(host, prefix, units, function.name, asked, reserved, methods=methods)
-            yield HttpOwner(route, function.name, qualifier, kind, auth, closed)
-
-    def _auth(self, function: Function) -> str:
-        """Of NAME.localhost; see the module."""
-        url = self._registry.image.get(FunctionUrl, function.name, "")
-        if url is not None:
-            return _auth_of_url(url)
-        for trigger in self._registry.image.of(Trigger, function.name):
-            if trigger.kind == "http" and not trigger.qualifier and trigger.enabled:
-                closed = bool(trigger.config["disableURLInternet"])
-                return "signed" if closed else _auth_of_trigger(trigger)
-        return "none" if function.dialect == "runner" else "signed"
-
 
 def target_of(handler: str) -> str:
     """A handler as a target: "src/index.handler" is src.index:handler; what is a target already stays."""
@@ -361,14 +257,6 @@ def target_of(handler: str) -> str:
         return handler
     module, dot, attribute = handler.replace("/", ".").rpartition(".")
     return f"{module}:{attribute}" if dot and module else handler
-
-
-def _auth_of_url(url: FunctionUrl) -> str:
-    return "none" if url.auth == "NONE" else "signed"
-
-
-def _auth_of_trigger(trigger: Trigger) -> str:
-    return "none" if trigger.config["authType"] == "anonymous" else "signed"
 
 
 def _hook(hook: Hook | None) -> dict[str, Any] | None:
