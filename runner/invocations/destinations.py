@@ -25,7 +25,7 @@ from snapfork.runner.invocations.model import Invocation
 from snapfork.runner.invocations.queue import Queue
 from snapfork.runner.invocations.targets import Target
 from snapfork.runner.policy import retries
-from snapfork.runner.registry.errors import NotFound, OperationError
+from snapfork.runner.registry.errors import Invalid, NotFound, OperationError
 
 GIVE_UP_S = 86400.0
 BATCH = 200
@@ -120,7 +120,7 @@ class Destinations:
         """One delivery, or several lines of one file."""
         try:
             try:
-                await self._hand_over(targets.parse(target), group)
+                await self._hand_over(_parse(target), group)
             except (Failed, OperationError, OSError) as error:
                 await self._failed(group, error)
             else:
@@ -161,6 +161,14 @@ class Destinations:
                 await self._queue.delivered([one], f"Failed: {error}")
             else:
                 await self._queue.deliver_again(one, now + retries.delivery_delay(one.attempts + 1))
+
+
+def _parse(text: str) -> Target:
+    """The target. Raises Failed where it is none."""
+    try:
+        return targets.parse(text)
+    except Invalid as error:
+        raise Failed(error.message, for_good=True) from None
 
 
 def _line(delivery: Delivery) -> bytes:
