@@ -16,7 +16,7 @@ from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.gateway.templates import Template
-from snapfork.runner.gateway.unit_order import unit_order
+from snapfork.runner.gateway.unit_order import has_records, unit_order
 from snapfork.runner.kept.store import config_home
 from snapfork.runner.policy.elastic import backoff_s, effective_maximum
 from snapfork.runner.processes.target import is_snapshot
@@ -25,6 +25,8 @@ from snapfork.runner.wire.frames import FORK, SPAWN, START_NAMES
 
 TRIAL_DEADLINE_S = 15.0
 SLOW_IMPORT_S = 20.0
+KEEP_FROM_MS = 150.0
+"""Deployed functions that initialise in less are not kept: to find a snapshot takes a good part of that."""
 KEEP_AFTER_S = 0.5
 """How long a new template is left alone before it is captured: it has requests to fork for."""
 STABLE_NS = 60 * 10**9
@@ -185,6 +187,7 @@ class Function:
         }
         if config.unit is not None:
             order |= unit_order(config.unit, self.user, stocked=self._has_frameworks(config))
+            order["look"] = has_records(order)
         return order
 
     def template_stage(self, template: Template, stage: dict[str, Any]) -> None:
@@ -400,7 +403,8 @@ class Function:
             self._listener.function_up(self)
         if self.template is None or self.core.stopping:
             return
-        if self.template.report.get("keeps"):
+        slow = self.template.report.get("init_ms", 0.0) >= KEEP_FROM_MS
+        if self.template.report.get("keeps") and (slow or self.config.unit is None):
             self.core.loop.call_later(KEEP_AFTER_S, self._keep, self.template)
         elif self.found and self.template.report.get("buffers"):
             Checking(self.core, self.template, self.found["path"], self._damaged)

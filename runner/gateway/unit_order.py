@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from snapfork.runner.kept.store import app_key, record_path
 from snapfork.runner.units import Unit
 
 User = tuple[int, int, str]
@@ -35,3 +36,8 @@ def unit_order(unit: Unit, user: User | None, *, stocked: bool) -> dict[str, Any
     elif user is not None:
         order["keep"] = False
     return order
+
+
+def has_records(order: dict[str, Any]) -> bool:
+    """Whether it is worth the time to look for a snapshot: small functions start sooner than one is found."""
+    return record_path(order["data_dir"], app_key(order)).exists()

@@ -134,7 +134,7 @@ class Store:
             self._tidy()
 
     def _record_path(self, app: str) -> Path:
-        return self.root / "records" / f"{hashlib.sha256(app.encode()).hexdigest()}.json"
+        return _record_path(self.root, app)
 
     def _write(self, app: str, records: list[Record]) -> None:
         handle, draft = tempfile.mkstemp(dir=self.root / "drafts", prefix=f"{os.getpid()}-")
@@ -171,6 +171,15 @@ def _verify(root: Path) -> None:
         raise OSError(None, "it belongs to another user")
     if stat.S_IMODE(about.st_mode) & 0o077:
         raise OSError(None, f"others may enter it; type: chmod 700 {root}")
+
+
+def record_path(data_dir: str, app: str) -> Path:
+    """Where the records of an app are, if there are any."""
+    return _record_path(Path(data_dir) / "snapshots", app)
+
+
+def _record_path(root: Path, app: str) -> Path:
+    return root / "records" / f"{hashlib.sha256(app.encode()).hexdigest()}.json"
 
 
 def app_key(order: dict[str, Any]) -> str:

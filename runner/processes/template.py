@@ -157,6 +157,8 @@ class Builder:
         order = self.order
         if order.get("restore") or not (order["keep"] or is_snapshot(order["target"])):
             return False
+        if not (order.get("look", True) or is_snapshot(order["target"])):
+            return False
         if is_snapshot(order["target"]):
             said = apart.ask(lambda: lookup().enter(order))
             if "found" not in said:
@@ -389,6 +391,7 @@ class Builder:
             "private": self.private,
             "buffers": prepared.loaded.buffers,
             "keeps": prepared.recorder is not None,
+            "init_ms": self.init_ms,
         }
         if self_pid and mode == "fork":
             pidfd = os.pidfd_open(os.getpid())
