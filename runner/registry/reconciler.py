@@ -30,10 +30,12 @@ PATIENCE = 1.0
 
 
 class Reconciler:
-    """Started once; `follow` after each change. `failed`: units that cannot be served, with one sentence."""
+    """Started once; `follow` after each change. failed: units that cannot be served, with one sentence.
+    problem: why the last pass did not get through, "" if it did."""
 
     def __init__(self, deduction: Deduction, addresses: Addresses, gateway: Gateway, site: Site) -> None:
         self.failed: dict[str, str] = {}
+        self.problem = ""
         self._deduction = deduction
         self._addresses = addresses
         self._gateway = gateway
@@ -92,13 +94,14 @@ class Reconciler:
             wanted = self._wanted
             try:
                 await self._pass()
-            except Exception:  # the gateway is busy or gone; all of it is told again
+            except Exception as error:  # the gateway is busy or gone; all of it is told again
+                self.problem = f"{type(error).__name__}: {error}"
                 self.forget()
                 self._woken.set()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
-            pause = FIRST_PAUSE
+            pause, self.problem = FIRST_PAUSE, ""
             if not self._warming and not self._unready:
                 async with self._progress:
                     self._settled = wanted

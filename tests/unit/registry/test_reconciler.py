@@ -109,9 +109,11 @@ def test_a_gateway_that_was_away_is_told_everything_again(tmp_path: Path) -> Non
             gateway.down = True
             await operations.create("other", CONFIGURATION, code(2))  # acknowledged: it is on disk
             assert operations.resolve("other").unit == "other:LATEST"
+            assert operations.reconciler.problem == "ConnectionError: The gateway is gone."
             gateway.units, gateway.table = {}, []
             gateway.down = False
             await until(lambda: len(gateway.units) == 2 and len(gateway.table) == 4)
+            await until(lambda: operations.reconciler.problem == "")
             gateway.units, gateway.table = {}, []
             await operations.resync()
             assert len(gateway.units) == 2 and len(gateway.table) == 4
