@@ -14,7 +14,7 @@ from typing import Any
 from snapfork.runner.faces import eventstream
 from snapfork.runner.faces.exchange import Head, Headers, Reply
 from snapfork.runner.faces.lambda_call import Answer, Call, Desk, Handler
-from snapfork.runner.faces.lambda_errors import LambdaError, too_many
+from snapfork.runner.faces.lambda_errors import LambdaError, invalid_value, too_many
 from snapfork.runner.faces.lambda_names import shown_version
 from snapfork.runner.invocations.invoker import Streaming
 from snapfork.runner.invocations.model import Invocation, Result
@@ -41,6 +41,7 @@ def payload_limit(head: Head) -> int:
 async def invoke(desk: Desk, call: Call) -> Answer:
     values = call.values
     kind = values.get("InvocationType", "RequestResponse")
+    _refuse(values)
     version = _resolve(desk, call)
     payload = _payload(values["Payload"])
     context = _client_context(values.get("ClientContext", ""))
@@ -63,6 +64,7 @@ async def invoke_async(desk: Desk, call: Call) -> Answer:
 
 async def invoke_stream(desk: Desk, call: Call) -> Answer:
     values = call.values
+    _refuse(values)
     version = _resolve(desk, call)
     payload = _payload(values["Payload"])
     context = _client_context(values.get("ClientContext", ""))
@@ -77,6 +79,14 @@ async def invoke_stream(desk: Desk, call: Call) -> Answer:
     headers.append((b"x-amz-executed-version", shown_version(executed).encode()))
     log = desk.invoker.log if values.get("LogType") == "Tail" else None
     return Reply(200, _frames(streaming, call.request_id, log), headers)
+
+
+def _refuse(values: dict[str, Any]) -> None:
+    """Raise for what only functions of other kinds can be asked, which cannot be made here."""
+    if "TenantId" in values:
+        raise invalid_value("The function is not configured for tenant isolation: TenantId cannot be used.")
+    if "DurableExecutionName" in values:
+        raise invalid_value("The function is not durable: DurableExecutionName cannot be used.")
 
 
 def _resolve(desk: Desk, call: Call) -> Version:

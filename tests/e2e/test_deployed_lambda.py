@@ -261,6 +261,38 @@ def test_function_urls(aws: Lambda) -> None:
     assert aws.server.get("/shop?a=2", headers).status == 403
 
 
+def test_a_function_has_no_say_in_the_control_api(aws: Lambda) -> None:
+    source = """
+import os, urllib.error, urllib.request
+
+def handler(event, context):
+    found = {}
+    for name, (method, path, body) in event["calls"].items():
+        request = urllib.request.Request(event["url"] + path, body.encode() if body else None, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                found[name] = answer.status
+        except urllib.error.HTTPError as error:
+            found[name] = error.code
+    return [found, sorted(name for name in os.environ if "KEY" in name or "SECRET" in name)]
+"""
+    aws.create("curious", {"main.py": source})
+    functions = "/2015-03-31/functions"
+    calls = {
+        "list": ["GET", functions, ""],
+        "invoke": ["POST", f"{functions}/curious/invocations", "{}"],
+        "delete": ["DELETE", f"{functions}/curious", ""],
+        "fc": ["GET", "/2023-03-30/functions", ""],
+        "native": ["GET", "/v1/functions", ""],
+        "code": ["GET", "/downloads/functions/curious/LATEST", ""],
+        "stop": ["POST", "/stop", "{}"],
+    }
+    said, secrets = aws.invoke("curious", {"url": aws.boto.meta.endpoint_url, "calls": calls})[0]
+    assert set(said) == set(calls) and all(status in (400, 401, 403) for status in said.values()), said
+    assert secrets == []
+    assert aws.boto.get_function(FunctionName="curious")
+
+
 def test_a_layer_is_laid_under_the_code(aws: Lambda) -> None:
     content = zipped({"python/in_the_layer.py": "NAME = 'layer'\n"})
     layer = aws.boto.publish_layer_version(LayerName="base", Content={"ZipFile": content})

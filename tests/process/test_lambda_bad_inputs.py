@@ -236,6 +236,9 @@ def test_names_that_are_taken_or_not_there(boto: Any) -> None:
             "Value 'Later' at 'invocationType'",
             "Member must satisfy enum value set: [Event, RequestResponse, DryRun]",
         ),
+        ("invoke", {"TenantId": "a"}, "The function is not configured for tenant isolation", "TenantId"),
+        ("invoke_with_response_stream", {"TenantId": "a"}, "not configured for tenant isolation", ""),
+        ("invoke", {"DurableExecutionName": "a"}, "The function is not durable", ""),
         ("invoke", {"LogType": "Head"}, "Value 'Head' at 'logType'", "[None, Tail]"),
         ("invoke", {"Qualifier": "a b"}, "Value 'a b' at 'qualifier'", "regular expression pattern"),
         (
