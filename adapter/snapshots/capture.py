@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snapfork.adapter.snapshots import data, interpreter, libraries, patches, rebuild
+from snapfork.adapter.snapshots.errors import SnapshotError
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
 from snapfork.adapter.snapshots.pickling import Pickler
@@ -54,11 +55,22 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     buffers: list[Any] = []
     sizes: dict[str, int] = {}
 
+    def dump(label: str, value: Any) -> None:
+        try:
+            pickler.dump(value)
+        except (RecursionError, pickle.PicklingError):
+            raise SnapshotError(
+                f"{label} leads to something that is nested too deeply to be captured, such as a long chain "
+                "of objects: keep it flatter, or teach its class with register_reducer()."
+            ) from None
+        except Exception as error:  # user code runs in here
+            raise SnapshotError(f"{label} cannot be captured: {type(error).__name__}: {error}") from error
+
     def dump_each(module: str, values: dict[str, Any]) -> None:
         pickler.dump(list(values))
         for name, value in values.items():
             before, large = out.tell(), len(buffers)
-            pickler.dump(value)
+            dump(f"{module}.{name}", value)
             size = out.tell() - before + sum(one.raw().nbytes for one in buffers[large:])
             if size >= _WORTH_TELLING:
                 sizes[f"{module}.{name}"] = sizes.get(f"{module}.{name}", 0) + size
@@ -67,7 +79,7 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     pickler = Pickler(out, ownership, names, note, buffers.append)
     referred = data.of(ownership.referred(), ownership, names)
     pickler.filled = data.filled(referred)
-    pickler.dump(libraries.capture(early=True, imports=bool(ownership.referred())))
+    dump("the state of libraries", libraries.capture(early=True, imports=bool(ownership.referred())))
     # Who was imported later, is usually needed by who was imported earlier: leaves come first. Code comes
     # before data, whose hashes and comparisons may need it.
     contents = {name: _contents(module) for name, module in reversed(modules.items())}
@@ -80,11 +92,11 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     with pickler.by_value([value for one in referred.values() for value in one.values()]):
         for name, one in referred.items():
             dump_each(name, one)
-    pickler.dump(libraries.capture(early=False, imports=bool(ownership.referred())))
-    pickler.dump(patches.capture(ownership))
+    dump("the state of libraries", libraries.capture(early=False, imports=bool(ownership.referred())))
+    dump("what modules have put into libraries", patches.capture(ownership))
     pickler.dump(interpreter.capture(ownership.app_dir))
-    pickler.dump(app)
-    pickler.dump(state)
+    dump("the app", app)
+    dump("the lifespan's state", state)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
     references = pickler.references - set(modules)
     held = {

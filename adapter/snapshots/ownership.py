@@ -22,6 +22,8 @@ from types import ModuleType
 from snapfork.adapter.snapshots import libraries
 
 _OURS = ("snapfork", "cloudpickle")
+_OF_C = ("__", "_cython_", "cython_runtime")
+"""Names of modules that C code makes up for itself."""
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -84,7 +86,7 @@ class Ownership:
         if name.partition(".")[0] in _OURS:
             return False  # also where an app lies beside a checkout of them
         places = [getattr(module, "__file__", None), *list(getattr(module, "__path__", ()))]
-        return name != "__main__" and any(self._is_below(place) for place in places)
+        return name != "__main__" and (any(self._is_below(place) for place in places) or is_made_up(module))
 
     def _decide(self, name: str, module: ModuleType) -> bool:
         for names, verdict in ((self.by_reference, False), (self.by_value, True)):
@@ -109,6 +111,22 @@ class Ownership:
         if any(place.startswith(directory + os.sep) for directory in _standard_library()):
             return False
         return place.startswith(os.path.realpath(self.app_dir) + os.sep)
+
+
+def is_made_up(module: ModuleType) -> bool:
+    """Whether `module` was put into sys.modules by Python code, so that no import would find it again."""
+    top = sys.modules.get(module.__name__.partition(".")[0], module)
+    found = [
+        getattr(one, name, None) for one in (top, module) for name in ("__spec__", "__file__", "__path__")
+    ]
+    if type(module) is not ModuleType or any(found) or module.__name__.startswith(_OF_C):
+        return False
+    return all(_is_of_python(type(value)) for value in vars(module).values())
+
+
+def _is_of_python(kind: type) -> bool:
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return kind.__module__ in ("builtins", "__main__") or file.endswith(".py")
 
 
 def is_compiled(module: ModuleType) -> bool:

@@ -132,6 +132,7 @@ def test_lazy_objects_of_libraries_are_left_alone(module: types.ModuleType) -> N
             raise AssertionError("asked what it stands for")
 
     library = types.ModuleType("lazy_library")
+    library.__file__ = "/usr/lib/python3/dist-packages/lazy_library.py"
     library.settings = Lazy()  # type: ignore[attr-defined]
     sys.modules["lazy_library"] = library
     try:
@@ -149,3 +150,22 @@ def test_modules_of_c_code_go_by_reference(tmp_path: Path) -> None:
         assert not rule.is_users(compiled) and compiled.__name__ in rule.referred()
     finally:
         del sys.modules[compiled.__name__]
+
+
+def test_what_is_nested_too_deeply_is_named(module: types.ModuleType) -> None:
+    for _ in range(100_000):
+        module.STATE = {"next": module.STATE}
+    with pytest.raises(SnapshotError, match=rf"^{NAME}\.STATE leads to something that is nested too deeply"):
+        snapshot(module.app)
+
+
+def test_modules_that_no_import_would_find_go_by_value(module: types.ModuleType) -> None:
+    made_up = types.ModuleType("made_up_for_a_test")
+    made_up.VALUE = [3]  # type: ignore[attr-defined]
+    sys.modules[made_up.__name__] = made_up
+    try:
+        back = gave_back(module, made_up)
+        assert back is sys.modules[made_up.__name__] is not made_up
+        assert back.VALUE == [3]
+    finally:
+        del sys.modules[made_up.__name__]
