@@ -104,9 +104,10 @@ class Deployed:
 
     @property
     def is_held(self) -> bool:
-        """Whether it must not be let go of now."""
+        """Whether it must not be let go of now. Connections that only wait are no reason: they come back."""
         pool = self.pool
-        return pool.minimum > 0 or pool.active() or self.function.building is not None
+        busy = bool(pool.queue) or any(one.running for one in pool.instances.values())
+        return busy or pool.minimum > 0 or self.function.building is not None
 
     def status(self) -> dict[str, Any]:
         """For the operation unit_status."""
@@ -272,12 +273,14 @@ class Deployed:
     # -- by the clock ----------------------------------------------------------------------------------
 
     def look(self, now: int) -> None:
-        """Once a second: note whether it is used, and end a build that takes too long."""
+        """Once a second: note whether it is used, end a build that takes too long, try one that is due."""
         requests = sum(one.requests for one in self.pool.instances.values()) + self.pool.tally.gone.requests
         if requests != self._requests or self.pool.queue:
             self._requests = requests
             self.used_ns = now
         building = self.function.building
+        if self.pool.minimum and not self._is_on_hold():
+            self.need()
         if building is not None and now - building.begun_ns > self.pool.allowance_ns:
             limit = self.pool.allowance_ns / 1e9
             building.end()

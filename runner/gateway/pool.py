@@ -434,7 +434,8 @@ class Pool:
         if count > losses.MAX_RETRIES and not self._count(READY):
             why = f"the instances of function {self.name!r} die at their start"
             while self.queue and not self.rides:
-                self.fail(self.queue.popleft(), 502, why)
+                code = "start_failed" if self.allowance_ns else ""
+                self.fail(self.queue.popleft(), 502, why, code=code)
 
     def fail(self, conn: Connection, status: int, why: str, request_id: str = "", code: str = "") -> None:
         """Answer in the app's place, and count it."""

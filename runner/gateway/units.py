@@ -146,7 +146,7 @@ class Units:
             return
         self._looked_ns = now
         for one in self.all.values():
-            if one.is_up or one.function.building is not None:
+            if one.is_up or one.function.building is not None or one.pool.minimum:
                 one.look(now)
         self._keep_to_budget()
 

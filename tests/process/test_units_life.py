@@ -152,11 +152,42 @@ def test_a_template_that_is_killed_is_built_again(gateway: Deployment) -> None:
     gateway.serve(gateway.unit("killed:1", hello()))
     pid = int(gateway.get("/killed/").text.split("|")[1])
     gateway.wait_until("killed:1", lambda now: now["state"] == "ready")
-    template = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(template, signal.SIGKILL)
+    os.kill(_parent(pid), signal.SIGKILL)
     gateway.event("ready", "killed:1")
     gateway.event("ready", "killed:1")
     assert gateway.get("/killed/").status == 200
+
+
+def test_bases_that_are_killed_are_there_again_when_needed(gateway: Deployment) -> None:
+    gateway.serve(gateway.unit("before:1", hello()), gateway.unit("after:1", hello()))
+    client = gateway.client()
+    assert client.ask("GET", "/before/").status == 200
+    bases = [
+        pid
+        for pid in gateway.processes()
+        if b"boot.py" in Path(f"/proc/{pid}/cmdline").read_bytes() and _parent(pid) == gateway.process.pid
+    ]
+    assert bases
+    for pid in bases:
+        os.kill(pid, signal.SIGKILL)
+    gateway.wait_for("the base template")
+    assert client.ask("GET", "/before/").status == 200
+    assert gateway.get("/after/").status == 200
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_idle_connections_do_not_keep_a_unit(gateway: Deployment) -> None:
+    gateway.serve(gateway.unit("idle:1", hello()))
+    client, direct = gateway.client(), gateway.direct()
+    assert client.ask("GET", "/idle/").status == 200
+    assert direct.ask("GET", "/", None, {"x-snapfork-unit": "idle:1"}).status == 200
+    gateway.ask("retire", unit="idle:1")
+    gateway.wait_until("idle:1", lambda now: not now["instances"])
+    assert client.ask("GET", "/idle/").status == 200
+    assert direct.ask("GET", "/", None, {"x-snapfork-unit": "idle:1"}).status == 200
 
 
 def test_a_hanging_import_does_not_hold_others_up(gateway: Deployment) -> None:
