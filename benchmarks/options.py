@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PARTS = (
     *("ladder", "restore", "breakdown", "levers", "burst"),
-    *("throughput", "memory", "density", "bodies", "soak"),
+    *("throughput", "memory", "density", "bodies", "queue", "soak"),
 )
 EXAMPLES = """examples:
   sh benchmarks/run --quick
