@@ -97,10 +97,9 @@ def _invocation(remote: Remote, identity: str, as_json: bool) -> None:
             f"{one['start'] or 'warm'} on instance {one['instance'] or '-'}{attempt}: {outcome}"
         )
         stages = one["stages"]
-        names = [*STAGES, *sorted(set(stages) - set(STAGES))]
-        told = [f"{name} {stages[name]:.1f} ms" for name in names if name in stages]
+        told = [f"{name} {stages.get(name, 0.0):.1f} ms" for name in STAGES]
         typer.echo(
-            f"  {', '.join(told) or 'no stages'}; billed {one['billed']} ms"
+            f"  {', '.join(told)}; billed {one['billed']} ms"
             + (f", {one['memory']:.0f} MB at most" if one["memory"] else "")
         )
     _print(found["lines"])

@@ -131,9 +131,10 @@ class Function:
         template = Template(core.loop, number, generation, config, self, self._on_frame)
         core.templates[number] = template
         self.building = template
-        self._order = self._make_order(config, generation) | {"forget": mistrusted}
+        self._order = self._make_order(config, generation)
+        self._order |= {"forget": mistrusted, "asked_ns": self._asked_ns}
         if found:
-            self._order |= {"restore": found["path"], "keep": False}
+            self._order |= {"restore": found["path"], "keep": False, "spans": found.get("spans", [])}
         log_read, log_write = output_pipe(self.user)
         self.base.load(number, self._order, template.theirs.fileno(), log_write)
         os.close(log_write)

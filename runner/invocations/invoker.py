@@ -176,7 +176,9 @@ class Invoker:
                 kind: ErrorKind = "init_failed" if error.kind == "start_failed" else "unavailable"
                 return self._failed(one, kind, str(error), traceback=error.traceback or "")
         one.interface = interface
-        one.call = requests.call_of(one.invocation, one.resolved, interface, self._clock())
+        one.call = requests.call_of(
+            one.invocation, one.resolved, interface, self._clock(), one.accepted_ns
+        )
         return None
 
     async def _learn(self, unit: str) -> str:
@@ -251,6 +253,8 @@ class Invoker:
                     "begun": one.begun,
                     "status": status or _STATUS.get(kind, 500),
                     "error": kind,
+                    # Of one that never ran: its app was being brought up all the time.
+                    "stages": {"initialise": one.elapsed()} if kind == "init_failed" else {},
                 }
             )
         return requests.failed(kind, one.dialect, failure, one.resolved.version.version, run)
@@ -289,7 +293,8 @@ class _Run:
     counts the function's time itself. limit: bytes of a whole result."""
 
     __slots__ = (
-        "_clock", "begun", "call", "dialect", "interface", "invocation", "limit", "patience", "resolved"
+        "_clock", "accepted_ns", "begun", "call", "dialect", "interface", "invocation", "limit", "patience",
+        "resolved",
     )  # fmt: skip
 
     def __init__(self, invocation: Invocation, resolved: Resolved, begun: float) -> None:
@@ -301,6 +306,7 @@ class _Run:
         self.patience = resolved.version.configuration.timeout + START_S
         self.interface = ""
         self.call: Call
+        self.accepted_ns = time.monotonic_ns()
         self._clock = time.perf_counter()
 
     def elapsed(self) -> float:

@@ -35,11 +35,17 @@ class Call:
     shape: Any = None
 
 
-def call_of(invocation: Invocation, resolved: Resolved, interface: str, now: float) -> Call:
-    """The request that an invocation is to an instance of that interface."""
+def call_of(
+    invocation: Invocation, resolved: Resolved, interface: str, now: float, accepted_ns: int = 0
+) -> Call:
+    """The request that an invocation is to an instance of that interface.
+
+    accepted_ns: when this run was asked for (CLOCK_MONOTONIC, which all processes share); 0: not known.
+    """
     if interface == EVENT:
         headers = (("content-type", invocation.content_type), *invocation.headers)
-        return Call(_context(invocation, resolved, EVENT, now), headers=headers, body=invocation.payload)
+        context = _context(invocation, resolved, EVENT, now, accepted_ns)
+        return Call(context, headers=headers, body=invocation.payload)
     # Late: Mangum comes with it, and services that only have handlers do without.
     from snapfork.adapter import events
 
@@ -51,11 +57,11 @@ def call_of(invocation: Invocation, resolved: Resolved, interface: str, now: flo
     if resolved.version.configuration.dialect == "fc":
         own = _fc_headers(invocation, resolved, shape is not None)
         headers = (*(one for one in headers if not one[0].lower().startswith("x-fc-")), *own)
-    context = _context(invocation, resolved, "http" if shape is not None else EVENT, now)
+    context = _context(invocation, resolved, "http" if shape is not None else EVENT, now, accepted_ns)
     return Call(context, request.method, request.target, headers, request.body, shape)
 
 
-def _context(invocation: Invocation, resolved: Resolved, kind: str, now: float) -> str:
+def _context(invocation: Invocation, resolved: Resolved, kind: str, now: float, accepted_ns: int) -> str:
     return json.dumps(
         {
             "id": invocation.id,
@@ -66,6 +72,7 @@ def _context(invocation: Invocation, resolved: Resolved, kind: str, now: float) 
             "client_context": invocation.client_context,
             "dialect": invocation.dialect,
             "kind": kind,
+            "accepted_ns": accepted_ns,
         },
         separators=(",", ":"),
     )

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.processes import afterfork, atfork, freeze, hooks, life, memory, stdio, surroundings
+from snapfork.runner.processes.cold import Cold
 from snapfork.runner.processes.link import Link
 from snapfork.runner.processes.touched import Touched
 from snapfork.runner.wire import fds, frames, page
@@ -44,7 +45,8 @@ class Prepared:
     of that moment. arm_each: instances do not die with the gateway by their process group. touched: the pages
     that spares copy ahead; None where instances are not forked. recorder, begun_ns, init_ms: what
     initialising read, when it began (CLOCK_REALTIME) and how long it took, where a snapshot is to be kept.
-    initialise: where a deployed function's initializer runs: "template" (it has), "instance" or "".
+    initialise: where a deployed function's initializer runs: "template" (it has), "instance" or "". came_up:
+    when and how the app did.
     """
 
     order: dict[str, Any]
@@ -60,6 +62,7 @@ class Prepared:
     begun_ns: int = 0
     init_ms: float = 0.0
     initialise: str = ""
+    came_up: Cold = field(default_factory=Cold)
 
     def make_ready(self) -> None:
         """Look up, once for all instances, what each would otherwise pay for."""
@@ -132,6 +135,7 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
     from snapfork.runner.processes.load import LoadError, load
     from snapfork.runner.processes.serving import make_served
 
+    begun_ns = time.monotonic_ns()
     try:
         link = _connect(start, received)
         life.arm_leavers(order["setup"]["life"])
@@ -149,6 +153,7 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
             os._exit(FAILED_START)
         hooks.run_initializer(loaded.hooks)
         prepared = Prepared(order, loaded, make_served(loaded, order))
+        _came_up(prepared, begun_ns)
         prepared.initialise = "instance" if order.get("initializer") else ""
         if loaded.interface == "asgi":
             prepared.lifespan = "off" if loaded.settings["lifespan"] == "off" else "instance"
@@ -208,13 +213,21 @@ def _ledger(prepared: Prepared, number: int) -> Ledger:
     from snapfork.runner.processes.ledger import Ledger
 
     order, is_event = prepared.order, prepared.loaded.kind == "event"
-    return Ledger(order.get("context") or {}, order["function"], str(number), records=True, is_event=is_event)
+    return Ledger(
+        order.get("context") or {},
+        order["function"],
+        str(number),
+        records=True,
+        is_event=is_event,
+        came_up=prepared.came_up,
+    )
 
 
 def _initialise(prepared: Prepared, link: Link, loop: AbstractEventLoop | None) -> None:
     """Run the initializer of a deployed function; a process in which it fails goes at once."""
     from snapfork.runner.processes import lifecycle
 
+    begun_ns = time.monotonic_ns()
     try:
         lifecycle.initialise(prepared.order, prepared.served, loop, stays=True)
     except lifecycle.HookFailed as failure:
@@ -223,6 +236,16 @@ def _initialise(prepared: Prepared, link: Link, loop: AbstractEventLoop | None) 
         told = {"sentence": str(failure), "traceback": None}
         fds.send(link.sock, frames.pack_json({"failed": told}))
         os._exit(FAILED_START)
+    _came_up(prepared, begun_ns)
+
+
+def _came_up(prepared: Prepared, begun_ns: int) -> None:
+    """This process itself has been initialising since `begun_ns`."""
+    known, now = prepared.came_up, time.monotonic_ns()
+    spans = (*known.spans, ("initialise", begun_ns, now))
+    prepared.came_up = Cold(known.asked_ns or begun_ns, now, spans)
+    if prepared.served.ledger is not None:
+        prepared.served.ledger.came_up = prepared.came_up
 
 
 def _stop(prepared: Prepared, loop: AbstractEventLoop | None) -> None:

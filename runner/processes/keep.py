@@ -129,7 +129,8 @@ def replay(prepared: Prepared, times: int = REPLAYS) -> list[list[dict[str, Any]
     """Begin like an instance, and tell `times` times what the app answers to each warm-up request."""
     served = prepared.served
     hooks.run_all(hooks.after_fork(prepared.loaded.hooks))
-    requests = list(served.settings["warmup"]) or ["/"]
+    # A handler has effects, so that it is called only where `warmup` says so.
+    requests = list(served.settings["warmup"]) or (["/"] if prepared.loaded.kind != "event" else [])
     loop = None
     if prepared.loaded.interface == "asgi":
         from snapfork.runner.processes.lifespan import Lifespan

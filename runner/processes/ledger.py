@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from snapfork.runner.processes import stdio
+from snapfork.runner.processes import cold, stdio
+from snapfork.runner.processes.cold import Cold
 from snapfork.runner.processes.link import START_NAMES, WARM
 from snapfork.runner.units import INVOCATION_HEADER
 
@@ -41,18 +42,24 @@ class Account:
         "id",
         "invocation",
         "start",
+        "stages",
         "started_ns",
-        "waited_ns",
     )
 
-    def __init__(self, name: str, invocation: Mapping[str, Any] | None, loan: Loan, now_ns: int) -> None:
+    def __init__(
+        self, name: str, invocation: Mapping[str, Any] | None, loan: Loan, now_ns: int, came_up: Cold
+    ) -> None:
         first = not loan.requests
         self.id = name
         self.invocation = invocation
         self.begun = time.time()
         self.started_ns = now_ns
         self.start = START_NAMES[loan.start] if first else START_NAMES[WARM]
-        self.waited_ns = max(0, now_ns - loan.t0_ns) if first else 0
+        lent_ns = loan.t0_ns if first else now_ns
+        accepted_ns = _accepted_ns(invocation, lent_ns)
+        self.stages = cold.stages(came_up, accepted_ns, lent_ns, now_ns)
+        if self.start == START_NAMES[WARM]:  # nothing was started for it: it has waited for its turn
+            self.stages = {"schedule": sum(self.stages.values())} if self.stages else {}
         self.billed_ns = 0
         self.bracketed = False
         self.ended = False
@@ -62,11 +69,19 @@ class Ledger:
     """The accounts of one instance of a unit.
 
     about: what is known of the function (the unit's `context`). instance: its number. records: whether
-    records are written. is_event: the app is a handler, all of whose requests are invocations.
+    records are written. is_event: the app is a handler, all of whose requests are invocations. came_up: how
+    the app of this process did.
     """
 
     def __init__(
-        self, about: Mapping[str, Any], unit: str, instance: str, *, records: bool, is_event: bool
+        self,
+        about: Mapping[str, Any],
+        unit: str,
+        instance: str,
+        *,
+        records: bool,
+        is_event: bool,
+        came_up: Cold | None = None,
     ) -> None:
         function, _, version = unit.rpartition(":")
         self.function = str(about.get("name") or function or unit)
@@ -75,6 +90,7 @@ class Ledger:
         self.dialect = str(about.get("dialect") or "runner")
         self.memory_mb = about.get("memory")
         self.is_event = is_event
+        self.came_up = came_up or Cold()
         self._records = records
         self._running: dict[Account, None] = {}
         self._looked_ns = 0
@@ -82,7 +98,7 @@ class Ledger:
 
     def begin(self, name: str, invocation: Mapping[str, Any] | None, loan: Loan, now_ns: int) -> Account:
         """A request begins; `loan.requests` have been served on its connection before."""
-        account = Account(name, invocation, loan, now_ns)
+        account = Account(name, invocation, loan, now_ns, self.came_up)
         with self._lock:
             self._bill(now_ns)
             self._running[account] = None
@@ -138,14 +154,12 @@ class Ledger:
         self._looked_ns = now_ns
 
     def _init_ms(self, account: Account) -> float:
-        return 0.0 if account.start == START_NAMES[WARM] else round(account.waited_ns / MS, 3)
+        """What Lambda calls init: all before the run but the wait for its turn."""
+        return round(sum(ms for stage, ms in account.stages.items() if stage != "schedule"), 3)
 
     def _record(self, account: Account, status: int, error: str, now_ns: int) -> dict[str, Any]:
         invocation = account.invocation or {}
-        stages = {"run": round((now_ns - account.started_ns) / MS, 3)}
-        if account.waited_ns:
-            warm = account.start == START_NAMES[WARM]
-            stages["schedule" if warm else "start"] = round(account.waited_ns / MS, 3)
+        stages = account.stages | {"run": round((now_ns - account.started_ns) / MS, 3)}
         return {
             "id": account.id,
             "function": self.function,
@@ -207,6 +221,12 @@ def invocation_of(head: Head) -> dict[str, Any]:
     except ValueError:
         told = {}
     return told if isinstance(told, dict) else {}
+
+
+def _accepted_ns(invocation: Mapping[str, Any] | None, lent_ns: int) -> int:
+    """When somebody began to wait for this run: the services process says it of invocations."""
+    told = (invocation or {}).get("accepted_ns")
+    return min(told, lent_ns) if isinstance(told, int) and told > 0 else lent_ns
 
 
 def is_name(name: str) -> bool:

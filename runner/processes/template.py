@@ -17,6 +17,7 @@ from snapfork.runner.processes import (
     afterfork,
     apart,
     audit,
+    cold,
     freeze,
     hooks,
     instance,
@@ -99,6 +100,7 @@ class Builder:
         self.begun_ns = time.time_ns()
         self.init_ms = 0.0
         self.private = 0
+        self.spans = cold.spans_of(order)
 
     def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         try:
@@ -110,9 +112,11 @@ class Builder:
     def stage(self, name: str) -> Iterator[dict[str, str]]:
         """Time one stage; the caller may set ["detail"]."""
         about: dict[str, str] = {}
-        begun = time.perf_counter()
+        begun_ns = time.monotonic_ns()
         yield about
-        ms = round((time.perf_counter() - begun) * 1000, 3)
+        ended_ns = time.monotonic_ns()
+        self.spans.append((name, begun_ns, ended_ns))
+        ms = round((ended_ns - begun_ns) / 1e6, 3)
         self.init_ms += ms if name in INITIALISING else 0.0
         self.tell({"stage": {"name": name, "ms": ms, "detail": about.get("detail", "")}})
 
@@ -171,7 +175,7 @@ class Builder:
         if "found" not in said:
             return False
         if order["elsewhere"]:
-            self.tell({"found": said["found"]})
+            self.tell({"found": said["found"] | {"spans": self.spans}})
             return True
         self.tell({"restoring": said["found"]})
         order["restore"] = said["found"]["path"]
@@ -372,6 +376,7 @@ class Builder:
             stats = freeze.freeze()
             self.private = stats["private_bytes"]
             about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident"
+        prepared.came_up = cold.Cold(self.order.get("asked_ns", 0), time.monotonic_ns(), tuple(self.spans))
         self._ready(prepared, "fork", told, self_pid)
         return prepared
 

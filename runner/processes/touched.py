@@ -38,7 +38,10 @@ class Touched:
 
     def record(self) -> None:
         """In the trial instance, after its request."""
-        own, files = pages()
+        try:
+            own, files = pages()
+        except PermissionError:  # of a process that is not dumpable, /proc is root's: spares are colder
+            return
         _write(self._own, within(own, MAX_PAGES))
         _write(self._files, within(files, MAX_PAGES))
 
