@@ -17,17 +17,12 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 from snapfork.adapter.snapshots.errors import SnapshotError
 
 KIND = "snapfork-ed25519"
-PUBLIC_BYTES, SIGNATURE_BYTES = 32, 64
+PUBLIC_BYTES, PRIVATE_BYTES, SIGNATURE_BYTES = 32, 32, 64
+_BEGIN, _END = b"-----BEGIN PRIVATE KEY-----".split(), b"-----END PRIVATE KEY-----".split()
+_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
 
 
 def directory() -> Path:
@@ -47,16 +42,30 @@ def own_key() -> Ed25519PrivateKey:
         raise SnapshotError(f"The key {path} cannot be read: {error.strerror}.") from None
     if path.stat().st_mode & 0o077:
         raise SnapshotError(f"The key {path} can be read by others; type: chmod 600 {path}")
-    try:
-        key = load_pem_private_key(data, None)
-    except ValueError:
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    key = _parse(data)
+    if key is None:
         raise SnapshotError(f"{path} is not an Ed25519 key; without it, the next snapshot makes a new one.")
     return key
 
 
+def _parse(pem: bytes) -> Ed25519PrivateKey | None:
+    """The key in a PEM file of PKCS 8, whose one form for Ed25519 is short.
+
+    cryptography's own function comes with SSH's formats and their imports, at each start of an app.
+    """
+    lines = pem.split()
+    if lines[:3] != _BEGIN or lines[-3:] != _END or len(lines) != 7:
+        return None
+    with contextlib.suppress(binascii.Error):
+        der = base64.b64decode(lines[3], validate=True)
+        if der[:-PRIVATE_BYTES] == _PKCS8:
+            return Ed25519PrivateKey.from_private_bytes(der[-PRIVATE_BYTES:])
+    return None
+
+
 def _make(path: Path) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     key = Ed25519PrivateKey.generate()
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
@@ -77,7 +86,7 @@ def _make(path: Path) -> Ed25519PrivateKey:
 
 def public_bytes(key: Ed25519PrivateKey) -> bytes:
     """The raw public half."""
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return key.public_key().public_bytes_raw()
 
 
 def describe(public: bytes) -> str:
