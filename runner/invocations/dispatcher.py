@@ -317,7 +317,7 @@ class Dispatcher:
             decision = retries.after_success()
         self._settle(item, decision, result, config, function.dialect)
         if refused and function.reserved != 0:
-            return lane.window.refused()
+            return lane.window.refused(lane.in_flight - 1)
         lane.window.answered(bool(lane.ready or lane.backlog))
         return 0.0
 

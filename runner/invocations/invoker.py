@@ -176,9 +176,7 @@ class Invoker:
                 kind: ErrorKind = "init_failed" if error.kind == "start_failed" else "unavailable"
                 return self._failed(one, kind, str(error), traceback=error.traceback or "")
         one.interface = interface
-        one.call = requests.call_of(
-            one.invocation, one.resolved, interface, self._clock(), one.accepted_ns
-        )
+        one.call = requests.call_of(one.invocation, one.resolved, interface, self._clock(), one.accepted_ns)
         return None
 
     async def _learn(self, unit: str) -> str:

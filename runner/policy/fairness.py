@@ -19,17 +19,19 @@ LONGEST_PAUSE_S = 5.0
 class Window:
     """How much of one function may be in flight; `cap` is what it can serve at most, None if not known."""
 
-    __slots__ = ("_credit", "cap", "pauses", "size")
+    __slots__ = ("_credit", "_old", "cap", "pauses", "size")
 
     def __init__(self, cap: int | None = None) -> None:
         self.cap = cap
         self.size = FIRST
         self.pauses = 0
         self._credit = 0
+        self._old = 0
 
     def answered(self, waiting: bool) -> None:
         """A run was answered, whatever by; `waiting` says that more is queued than was in flight."""
         self.pauses = 0
+        self._old = max(0, self._old - 1)
         if not waiting:
             return
         self._credit += 1
@@ -37,10 +39,17 @@ class Window:
             self._credit = 0
             self.size = min(TOTAL, self.size + max(1, self.size // 8))
 
-    def refused(self) -> float:
-        """A run was throttled; seconds in which no other of this function should be tried."""
+    def refused(self, others: int) -> float:
+        """A run was throttled while `others` of this function were in flight; seconds for which no other
+        should be tried. Those others were begun under the old size: their refusals say nothing new."""
+        if self._old > 0:
+            self._old -= 1
+            return 0.0
         self._credit = 0
-        self.size = max(1, self.size // 2)
+        self._old = others
+        if self.size > 1:
+            self.size = self.size // 2
+            return 0.0
         self.pauses += 1
         return float(min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(self.pauses - 1, 10)))
 

@@ -13,19 +13,32 @@ def test_a_window_grows_while_work_waits_and_halves_when_refused() -> None:
         window.answered(waiting=True)
     grown = window.size
     assert grown > 10 * FIRST
-    assert window.refused() == 0.1
-    assert window.refused() == 0.2
-    assert window.size == grown // 2 // 2
+    assert window.refused(others=3) == 0
+    for _ in range(3):  # begun before it was halved
+        assert window.refused(others=2) == 0
+    assert window.size == grown // 2
+    window.refused(others=0)
+    assert window.size == grown // 4
     for _ in range(100):
         window.answered(waiting=False)
-    assert window.size == grown // 2 // 2
-    assert window.refused() == 0.1  # an answer in between: the pauses begin anew
+    assert window.size == grown // 4
+
+
+def test_only_what_is_refused_alone_pauses_longer_and_longer() -> None:
+    window = Window()
+    while window.size > 1:
+        assert window.refused(others=0) == 0
+    assert [window.refused(others=0) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    window.answered(waiting=True)
+    assert window.size == 2
+    assert window.refused(others=0) == 0
+    assert window.refused(others=0) == 0.1  # an answer in between: the pauses begin anew
 
 
 def test_no_function_is_ever_left_with_nothing() -> None:
     window = Window()
     for _ in range(100):
-        window.refused()
+        window.refused(others=0)
     assert window.allowance(others=1000, room=-50) == 1
 
 
