@@ -50,7 +50,7 @@ class RuntimeApi:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
             "AWS_REGION": "eu-central-1",
-            "PYTHONPATH": str(directory),
+            "PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "awslambdaric", target],
