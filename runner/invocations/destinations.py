@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from snapfork.runner.invocations import targets
+from snapfork.runner.invocations.invoker import Resolver
 from snapfork.runner.invocations.item import Delivery
 from snapfork.runner.invocations.model import Invocation
 from snapfork.runner.invocations.queue import Queue
@@ -36,12 +37,6 @@ HTTP_THREADS = 16
 DELIVERED = "Succeeded"
 
 
-class Functions(Protocol):
-    """What is needed of registry.operations: whether a function is there."""
-
-    def resolve(self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None) -> Any: ...
-
-
 class Failed(Exception):
     """It did not work; `for_good`: and never will."""
 
@@ -54,7 +49,7 @@ class Destinations:
     """See the module. outbox: the directory that file:/// addresses lie in."""
 
     def __init__(
-        self, queue: Queue, operations: Functions, outbox: Path, clock: Callable[[], float] = time.time
+        self, queue: Queue, operations: Resolver, outbox: Path, clock: Callable[[], float] = time.time
     ) -> None:
         self._queue = queue
         self._operations = operations

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from snapfork.runner.invocations import records
+from snapfork.runner.invocations.invoker import Resolver
 from snapfork.runner.invocations.item import Item
 from snapfork.runner.invocations.lanes import LOW, ROOM, Lane, Lanes
 from snapfork.runner.invocations.model import FUNCTION_ERRORS, SYSTEM_ERRORS, Invocation, QueueState, Result
@@ -22,7 +23,7 @@ from snapfork.runner.policy import retries
 from snapfork.runner.policy.retries import Decision, History, Rules
 from snapfork.runner.registry.defaults import DEFAULTS
 from snapfork.runner.registry.errors import Conflict, Disabled, NotFound, OperationError, Throttled, TooLarge
-from snapfork.runner.registry.model import AsyncConfig, Dialect, Resolved
+from snapfork.runner.registry.model import AsyncConfig, Dialect
 
 BATCH = ROOM - LOW
 SWEEP_S = 60.0
@@ -31,12 +32,8 @@ BEHIND = 20_000
 STOPPED = "AsyncInvocationStopped: the invocation was stopped"
 
 
-class Operations(Protocol):
+class Operations(Resolver, Protocol):
     """What is needed of registry.operations."""
-
-    def resolve(
-        self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
-    ) -> Resolved: ...
 
     def async_policy(self, name: str, qualifier: str = "") -> AsyncConfig: ...
 

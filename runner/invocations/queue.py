@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from snapfork.runner.invocations import edits, lookup, retention, store
+from snapfork.runner.errors import UserError
+from snapfork.runner.invocations import database, edits, lookup, retention, store
 from snapfork.runner.invocations.commits import GroupCommit
 from snapfork.runner.invocations.item import INLINE, Change, Delivery, Feed, Item, meta_of
 from snapfork.runner.invocations.lookup import Filter, Sizes
@@ -81,19 +82,22 @@ class Queue:
 
     async def start(self) -> None:
         """Open (or make) the file; what was running when the last process ended is due again. Raises
-        BlockingIOError when another process has it, sqlite3.DatabaseError when it cannot be used."""
+        UserError when another process has it, or it cannot be used."""
         self._lock = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._commits = GroupCommit(self._open, self._writer.apply, asyncio.get_running_loop())
             await self._commits.start()
-        except BaseException:
+        except BaseException as error:
             os.close(self._lock)
             self._lock = -1
+            if isinstance(error, BlockingIOError):
+                raise UserError(f"Another runner uses {self.file}.", "Name another --data-dir.") from None
             raise
 
     def _open(self) -> sqlite3.Connection:
-        connection = store.connect(self.file)
+        connection = database.open_file(self.file, store.MIGRATIONS)
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
         self._last_id = store.free_held(connection, self.clock())
         return connection
 
@@ -120,7 +124,7 @@ class Queue:
 
         def run() -> T:
             if self._reading is None:
-                self._reading = store.connect(self.file, read_only=True)
+                self._reading = database.open_reading(self.file)
             return query(self._reading)
 
         if self._commits is not None:

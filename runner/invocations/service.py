@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from snapfork.runner.invocations import dispatcher
 from snapfork.runner.invocations.destinations import Destinations
 from snapfork.runner.invocations.direct import SOCKET, DirectClient
 from snapfork.runner.invocations.dispatcher import Dispatcher, Place
@@ -16,19 +17,12 @@ from snapfork.runner.invocations.invoker import Invoker, Logs, Units
 from snapfork.runner.invocations.queue import Queue
 from snapfork.runner.invocations.store import FILE
 from snapfork.runner.registry.errors import NotFound
-from snapfork.runner.registry.model import AsyncConfig, Resolved
 
 OUTBOX = "outbox"
 
 
-class Operations(Protocol):
+class Operations(dispatcher.Operations, Protocol):
     """What is needed of registry.operations."""
-
-    def resolve(
-        self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
-    ) -> Resolved: ...
-
-    def async_policy(self, name: str, qualifier: str = "") -> AsyncConfig: ...
 
     def subscribe(self, told: Callable[[str, str], None]) -> None: ...
 
@@ -56,8 +50,8 @@ class Invocations:
     ) -> Invocations:
         """Open the queue in `data_dir` and take up what waits in it.
 
-        gateway: `wait(unit, timeout)`; the direct listener is RUNTIME_DIR/invoke.sock. Raises BlockingIOError
-        when another runner has the data directory, sqlite3.DatabaseError when the file cannot be used.
+        gateway: `wait(unit, timeout)`; the direct listener is RUNTIME_DIR/invoke.sock. Raises UserError
+        when another runner has the data directory, or the file cannot be used.
         """
 
         def keep(function: str, qualifier: str) -> bool:
@@ -71,14 +65,14 @@ class Invocations:
         queue = Queue(data_dir / FILE, clock, keep)
         await queue.start()
         destinations = Destinations(queue, operations, data_dir / OUTBOX, clock)
-        dispatcher = Dispatcher(queue, operations, invoker, clock, place, destinations.wake)
+        running = Dispatcher(queue, operations, invoker, clock, place, destinations.wake)
         try:
             await destinations.start()
-            await dispatcher.start()
+            await running.start()
         except BaseException:
             await queue.close()
             raise
-        started = cls(invoker, queue, dispatcher, destinations, direct)
+        started = cls(invoker, queue, running, destinations, direct)
         operations.subscribe(started.changed)
         return started
 

@@ -7,11 +7,9 @@ somebody has taken it, until `due`.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from snapfork.runner.invocations.item import INLINE, Change, Delivery, Item
@@ -99,33 +97,6 @@ class Call:
     """Anything else that is done in the transaction: `run(connection)`; an OperationError refuses it."""
 
     run: Callable[[sqlite3.Connection], Any]
-
-
-def connect(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the file, for its owner only, with its tables up to date."""
-    before = os.umask(0o077)
-    try:
-        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30.0)
-    finally:
-        os.umask(before)
-    connection.execute("PRAGMA busy_timeout = 30000")
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    migrate(connection)
-    return connection
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, each step in a transaction. Raises when the file is of a newer runner."""
-    (done,) = connection.execute("PRAGMA user_version").fetchone()
-    if done > len(MIGRATIONS):
-        raise sqlite3.DatabaseError("The queue's file was written by a newer version of the runner.")
-    for number, script in enumerate(MIGRATIONS[done:], done + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
 class Writer:

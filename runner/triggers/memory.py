@@ -7,12 +7,13 @@ Written after the queue has the event on its disk: at worst an event is made aga
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from snapfork.runner.invocations.database import open_file
 
 T = TypeVar("T")
 FILE = "triggers.sqlite3"
@@ -47,8 +48,8 @@ class Memory:
         self._connection: sqlite3.Connection | None = None
 
     async def start(self) -> None:
-        """Open or make the file. Raises sqlite3.DatabaseError when it cannot be used."""
-        self._connection = await self._do(lambda: _open(self._file))
+        """Open or make the file. Raises UserError when it cannot be used."""
+        self._connection = await self._do(lambda: open_file(self._file, MIGRATIONS))
 
     async def close(self) -> None:
         """Let go of the file."""
@@ -145,19 +146,3 @@ def _forget(connection: sqlite3.Connection, triggers: Iterable[str]) -> None:
     for trigger in triggers:
         for table in ("ticks", "watches", "files"):
             connection.execute(f"DELETE FROM {table} WHERE trigger_id = ?", (trigger,))
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    before = os.umask(0o077)
-    try:
-        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30.0)
-    finally:
-        os.umask(before)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    (done,) = connection.execute("PRAGMA user_version").fetchone()
-    if done > len(MIGRATIONS):
-        raise sqlite3.DatabaseError("The triggers' file was written by a newer version of the runner.")
-    for number, script in enumerate(MIGRATIONS[done:], done + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
-    return connection

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from snapfork.runner.registry.model import Resolved, Trigger
+from snapfork.runner.triggers import timers
 from snapfork.runner.triggers.directory import Watch
 from snapfork.runner.triggers.events import Site
 from snapfork.runner.triggers.memory import FILE, Memory
@@ -17,14 +17,8 @@ from snapfork.runner.triggers.timers import Enqueues, Timers
 DIRECTORY_KINDS = ("oss", "s3")
 
 
-class Operations(Protocol):
+class Operations(timers.Operations, Protocol):
     """What is needed of registry.operations."""
-
-    def triggers(self, kind: str) -> list[Trigger]: ...
-
-    def resolve(
-        self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
-    ) -> Resolved: ...
 
     def subscribe(self, told: Callable[[str, str], None]) -> None: ...
 
@@ -61,7 +55,7 @@ class Triggers:
     ) -> Triggers:
         """Run the triggers of `operations`, and follow their changes; `data_dir` holds what they remember.
 
-        Raises sqlite3.DatabaseError when that file cannot be used.
+        Raises UserError when that file cannot be used.
         """
         memory = Memory(data_dir / FILE)
         await memory.start()
@@ -107,6 +101,6 @@ class Triggers:
                 watch = Watch(trigger, self._operations, self._queue, self._memory, self._clock, self._site)
                 self._watches[identity] = watch
                 await watch.start()
-        timers = self._operations.triggers("timer")
+        ticking = self._operations.triggers("timer")
         # What happens while a directory's trigger is off is none of its business: it begins anew.
-        await self._memory.keep_only(one.id for one in [*wanted.values(), *timers])
+        await self._memory.keep_only(one.id for one in [*wanted.values(), *ticking])

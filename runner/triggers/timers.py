@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from snapfork.runner.invocations.invoker import Resolver
 from snapfork.runner.invocations.model import Invocation, Task
 from snapfork.runner.registry import schedules
 from snapfork.runner.registry.errors import NotFound, OperationError
-from snapfork.runner.registry.model import Resolved, Trigger
+from snapfork.runner.registry.model import Trigger
 from snapfork.runner.triggers import events
 from snapfork.runner.triggers.events import Site
 from snapfork.runner.triggers.memory import Memory
@@ -28,14 +29,10 @@ LONGEST_S = 30.0
 AGAIN_S = 1.0
 
 
-class Operations(Protocol):
+class Operations(Resolver, Protocol):
     """What triggers need of registry.operations."""
 
     def triggers(self, kind: str) -> list[Trigger]: ...
-
-    def resolve(
-        self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
-    ) -> Resolved: ...
 
 
 class Enqueues(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from invoking import Clock, invocation
+from snapfork.runner.errors import UserError
 from snapfork.runner.invocations.item import INLINE, Delivery
 from snapfork.runner.invocations.model import Invocation
 from snapfork.runner.invocations.queue import Queue, Retention
@@ -148,7 +149,7 @@ def test_what_a_process_had_when_it_ended_is_due_at_once(tmp_path: Path) -> None
 
 def test_the_file_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
     async def test(_queue: Queue, clock: Clock) -> None:
-        with pytest.raises(BlockingIOError):
+        with pytest.raises(UserError, match="Another runner"):
             await Queue(tmp_path / "queue.sqlite3", clock).start()
 
     with_queue(tmp_path, test)
@@ -352,5 +353,5 @@ def test_a_file_of_a_newer_runner_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(sqlite3.DatabaseError, match="newer version"):
+    with pytest.raises(UserError, match="newer"):
         with_queue(tmp_path, lambda _queue, _clock: asyncio.sleep(0))
