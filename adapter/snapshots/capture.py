@@ -24,7 +24,7 @@ _OF_THE_IMPORT = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 
 @dataclass
 class Captured:
-    """`modules` are (name, is a package) in the order of their import; `stream` follows it.
+    """`modules` are (name, is a package) in the order of their imports' ends; `stream` follows it.
 
     held: what the modules hold, by how it is written. sizes: bytes, by the same; what two hold is counted
     for the first. is_elsewhere: whether something is only named.
@@ -80,9 +80,9 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     referred = data.of(ownership.referred(), ownership, names)
     pickler.filled = data.filled(referred)
     dump("the state of libraries", libraries.capture(early=True, imports=bool(ownership.referred())))
-    # Who was imported later, is usually needed by who was imported earlier: leaves come first. Code comes
+    # In the order in which their imports ended, so that what a module imports comes before it. Code comes
     # before data, whose hashes and comparisons may need it.
-    contents = {name: _contents(module) for name, module in reversed(modules.items())}
+    contents = {name: _contents(module) for name, module in modules.items()}
     for name, one in contents.items():
         dump_each(name, {name: value for name, value in one.items() if issubclass(type(value), _CODE)})
     for name, one in contents.items():
@@ -147,7 +147,7 @@ def release(captured: Captured) -> Any:
         rebuild.make_module(name, has_path)
     unpickler = Unpickler(captured)
     libraries.release(unpickler.load())
-    own = [sys.modules[name] for name, _ in reversed(captured.modules)]
+    own = [sys.modules[name] for name, _ in captured.modules]
     for module in (*own, *own):  # code, then data
         for name in unpickler.load():
             vars(module)[name] = unpickler.load()

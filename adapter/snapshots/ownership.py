@@ -45,7 +45,7 @@ class Ownership:
         return self._known[name]
 
     def modules(self) -> dict[str, ModuleType]:
-        """The modules that travel by value, in the order in which their import began."""
+        """The modules that travel by value, in the order in which their imports ended."""
         return {name: module for name, module in self._all() if self.is_users(module)}
 
     def referred(self) -> dict[str, ModuleType]:
