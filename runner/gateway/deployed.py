@@ -62,6 +62,7 @@ class Deployed:
         self._on_built = on_built
         self._waiting: list[asyncio.Future[dict[str, Any]]] = []
         self._failed = ""  # the revision that last did not come up
+        self._attempted = ""  # the last revision that was wanted and built
         self._failure: tuple[str, str | None] = ("", None)
         self._failures = 0
         self._hold_until_ns = 0
@@ -149,6 +150,9 @@ class Deployed:
         self._failures = 0
         self._hold_until_ns = 0
         self._presume()
+        building = self.function.building
+        if building is not None and building.generation == self.pool.generation:
+            return  # it serves already, and is what is gone back to should the new one fail
         if self.is_up or self.function.building is not None or self.pool.queue or self.pool.minimum:
             self._build(self.wanted)
         elif not self.pool.generation:
@@ -166,7 +170,7 @@ class Deployed:
         """What it is, once the wanted revision is up. Raises Refused, or has the future raise it."""
         future: asyncio.Future[dict[str, Any]] = self.core.loop.create_future()
         if self._is_current():
-            future.set_result(self._about())
+            future.set_result(self._about(self.function.template or self.function.building))
         elif self._is_on_hold():
             raise self._refusal()
         else:
@@ -189,7 +193,7 @@ class Deployed:
             return
         elif self._failed == self.unit.revision and self._has_known_good:
             self._build(self.function.config)
-        elif self._is_on_hold():
+        elif self.core.clock() < self._hold_until_ns:
             self._fail_requests()
         else:
             self._build(self.wanted)
@@ -199,6 +203,8 @@ class Deployed:
         if self.state in ("ready", "building"):
             self.function.rest()
             self._event("retired", self.unit.revision)
+            if self.pool.queue:
+                self.need()
 
     def drop(self) -> None:
         """It is to go: requests that it has are finished, no other comes."""
@@ -222,6 +228,17 @@ class Deployed:
 
     # -- what its function tells -----------------------------------------------------------------------
 
+    def function_early(self, function: Function, template: Template) -> None:
+        """It can be called, though it is not warmed up yet."""
+        self.used_ns = self.core.clock()
+        if _revision(template.config) == self.unit.revision:
+            self._tell_waiting(template)
+
+    def _tell_waiting(self, template: Template) -> None:
+        for future in self._waiting:
+            future.set_result(self._about(template))
+        self._waiting.clear()
+
     def function_built(self, function: Function, template: Template) -> None:
         """A template is ready."""
         revision = _revision(template.config)
@@ -239,10 +256,10 @@ class Deployed:
             stages=_stages(template),
         )
         if self._is_current():
-            for future in self._waiting:
-                future.set_result(self._about())
-            self._waiting.clear()
+            self._tell_waiting(template)
         self._on_built(self)
+        if self._attempted != self.unit.revision:
+            self._build(self.wanted)  # which came while this one was in the making
         if self.pool.minimum:
             self.pool.top_up()
 
@@ -265,7 +282,9 @@ class Deployed:
             self._waiting.clear()
         if self.is_up:
             return
-        if revision == self.unit.revision and self._has_known_good and self.pool.queue:
+        if self._attempted != self.unit.revision:
+            self._build(self.wanted)
+        elif revision == self.unit.revision and self._has_known_good and self.pool.queue:
             self._build(self.function.config)
         else:
             self._fail_requests()
@@ -289,6 +308,8 @@ class Deployed:
     # -- details ---------------------------------------------------------------------------------------
 
     def _build(self, config: FunctionConfig) -> None:
+        if config is self.wanted:
+            self._attempted = self.unit.revision
         self._event("building", _revision(config))
         good = config is self.function.config and self.pool.generation
         self.function.build(generation=self.pool.generation if good else None, config=config)
@@ -306,8 +327,7 @@ class Deployed:
     def _fail_requests(self) -> None:
         self.pool.fail_all(502, f"{self.name} does not start: {self._failure[0]}", START_FAILED)
 
-    def _about(self) -> dict[str, Any]:
-        template = self.function.template
+    def _about(self, template: Template | None) -> dict[str, Any]:
         stages = _stages(template) if template is not None else {}
         return {
             "interface": self.pool.interface,

@@ -25,6 +25,8 @@ from snapfork.runner.wire.frames import FORK, SPAWN, START_NAMES
 
 TRIAL_DEADLINE_S = 15.0
 SLOW_IMPORT_S = 20.0
+EARLY_S = 0.03
+"""How long a template that can be called, and is not warmed up, waits for a first request."""
 KEEP_FROM_MS = 150.0
 """Deployed functions that initialise in less are not kept: to find a snapshot takes a good part of that."""
 KEEP_AFTER_S = 0.5
@@ -34,9 +36,10 @@ STABLE_NS = 60 * 10**9
 
 
 class Listener(Protocol):
-    """Who is told how a function fares: a template is ready; the first requests of new code may come; the
-    template that was being built does not come up."""
+    """Who is told how a function fares: what waited is served; a template is ready; the first requests of new
+    code may come; the template that was being built does not come up."""
 
+    def function_early(self, function: Function, template: Template) -> None: ...
     def function_built(self, function: Function, template: Template) -> None: ...
     def function_up(self, function: Function) -> None: ...
     def function_failed(
@@ -96,6 +99,7 @@ class Function:
         self.trial_after = 0.0
         self.resting = False
         self._shadowed: FunctionConfig | None = None
+        self._early = 0
 
     # -- building ------------------------------------------------------------------------------------
 
@@ -189,6 +193,8 @@ class Function:
         if config.unit is not None:
             order |= unit_order(config.unit, self.user, stocked=self._has_frameworks(config))
             order["look"] = has_records(order)
+            order["early"] = self.pool.starter is None and config is self.config
+            order["asked_ns"] = self._asked_ns
         return order
 
     def template_stage(self, template: Template, stage: dict[str, Any]) -> None:
@@ -198,6 +204,26 @@ class Function:
         if stage["name"] == "restore" and self.found:
             ms = (self.core.clock() - self._asked_ns) / 1e6
             self.core.console.restored(self.name, self.found["created"], ms, self.found["init_ms"])
+
+    def template_early(self, template: Template, report: dict[str, Any]) -> None:
+        """The app can be called: what waits is served now, before the template is warmed up and frozen."""
+        if template is not self.building:
+            return
+        rides = not report["user_code_at_start"]
+        self.pool.configure(report["settings"], report["interface"], self._asked_maximum(report), rides)
+        self._early = template.generation if template.generation != self.pool.generation else 0
+        waited = bool(self.pool.queue)
+        self.pool.switch(template.generation, template, FORK)
+        self._listener.function_early(self, template)
+        if waited:
+            self._go_on(template)
+        else:  # whoever was told now may ask at once
+            self.core.loop.call_later(EARLY_S, self._go_on, template)
+
+    def _go_on(self, template: Template) -> None:
+        if self.pool.starter is template and template is self.building:
+            self.pool.starter = None  # until it is ready: it forks nothing in between
+        template.go_on()
 
     def template_ready(self, template: Template, report: dict[str, Any]) -> None:
         if template is not self.building:
@@ -212,7 +238,8 @@ class Function:
         mode = SPAWN if report["mode"] == "spawn" else FORK
         if report["findings"]:
             self.core.console.findings(self.name, report["mode"], report["findings"])
-        is_new = template.generation != self.pool.generation
+        is_new = self._early == template.generation or template.generation != self.pool.generation
+        self._early = 0
         if is_new:
             self.version += 1
         self.pool.configure(

@@ -276,6 +276,9 @@ class Gateway:
             one.base_died(base)
         self.units.base_died(base)
 
+    def function_early(self, function: Function, template: Template) -> None:
+        """Of deployed functions only."""
+
     def function_built(self, function: Function, template: Template) -> None:
         """Its trial start comes first."""
 

@@ -24,6 +24,7 @@ class Owner(Protocol):
     """Who is told about a template: its function's pool."""
 
     def template_stage(self, template: Template, stage: dict[str, Any]) -> None: ...
+    def template_early(self, template: Template, report: dict[str, Any]) -> None: ...
     def template_ready(self, template: Template, report: dict[str, Any]) -> None: ...
     def template_failed(self, template: Template, sentence: str, traceback: str | None) -> None: ...
     def template_dirtied(self, template: Template, skip_warmup: list[int]) -> None: ...
@@ -65,6 +66,7 @@ class Template:
         self.retired = False
         self._status: int | None = None
         self.alive = True
+        self.went_on = False
         self.begun_ns = time.monotonic_ns()
 
     def forked(self, pid: int, pidfd: int) -> None:
@@ -78,6 +80,12 @@ class Template:
         """The base reaped it; its pidfd acts."""
         if frame.pid == self.pid:
             self._status = frame.status
+
+    def go_on(self) -> None:
+        """After `template_early`: nobody waits any more, it may make itself ready."""
+        if not self.went_on:
+            self.went_on = True
+            self.channel.send(frames.pack_json({"op": "go on"}))
 
     def retire(self) -> None:
         """It exits after the orders that it has; its instances live on."""
@@ -104,6 +112,8 @@ class Template:
         if "stage" in message:
             self.stages.append(message["stage"])
             self._owner.template_stage(self, message["stage"])
+        elif "early" in message:
+            self._owner.template_early(self, message["early"])
         elif "ready" in message:
             if received:
                 self.forked(message["ready"]["pid"], received.pop(0))

@@ -168,6 +168,10 @@ class Audit:
             finding.stage, finding.request = stage, request
         return new
 
+    def now(self) -> list[Finding]:
+        """What there is, without noting when it was left."""
+        return self._look()
+
     def final(self, stage: str = "quiesce") -> list[Finding]:
         """Once pools are dropped: collect garbage; then all that is left, with the stage that left it."""
         gc.collect()

@@ -18,6 +18,7 @@ from snapfork.runner.processes import (
     apart,
     audit,
     cold,
+    early,
     freeze,
     hooks,
     instance,
@@ -68,7 +69,7 @@ def main(order: dict[str, Any], received: list[int]) -> None:
     if prepared is not None:
         if "verify" in order:
             keep.verify(prepared, order["verify"], control)
-        serve_orders(prepared, control)
+        serve_orders(prepared, control, builder.forker or Forker(control))
     stdio.drain()
     os._exit(0)
 
@@ -100,6 +101,7 @@ class Builder:
         self.begun_ns = time.time_ns()
         self.init_ms = 0.0
         self.private = 0
+        self.forker: Forker | None = None
         self.spans = cold.spans_of(order)
 
     def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
@@ -300,7 +302,28 @@ class Builder:
 
     # -- warm-up to freeze -------------------------------------------------------------------------------
 
+    def _fork_early(self, prepared: Prepared) -> None:
+        """Have requests that wait already served before everything else is done."""
+        self.forker = Forker(self.control)
+        self._came_up(prepared)
+        self.tell({"early": self._report(prepared, "fork", [])})
+        if not early.serve(prepared, self.control, self.forker, self._be_instance):
+            stdio.drain()
+            os._exit(0)
+
+    def _be_instance(self) -> dict[int, str]:
+        seeded = dict(self.origins.seeded)
+        self.origins.remove()
+        if self.records or self.order["keep"]:
+            self.recorder.remove()
+        return seeded
+
+    def _came_up(self, prepared: Prepared) -> None:
+        prepared.came_up = cold.Cold(self.order.get("asked_ns", 0), time.monotonic_ns(), tuple(self.spans))
+
     def _finish(self, prepared: Prepared, loop: Any) -> Prepared | None:
+        if self.order.get("early") and not prepared.initialise and early.can_fork(prepared, self.auditor):
+            self._fork_early(prepared)
         if prepared.loaded.interface == "asgi" and loop is None and prepared.lifespan != "instance":
             loop = self._make_loop()
         findings = self._warm_and_audit(prepared, loop)
@@ -376,12 +399,21 @@ class Builder:
             stats = freeze.freeze()
             self.private = stats["private_bytes"]
             about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident"
-        prepared.came_up = cold.Cold(self.order.get("asked_ns", 0), time.monotonic_ns(), tuple(self.spans))
+        self._came_up(prepared)
         self._ready(prepared, "fork", told, self_pid)
         return prepared
 
     def _ready(self, prepared: Prepared, mode: str, findings: list[dict[str, Any]], self_pid: bool) -> None:
-        report = {
+        report = self._report(prepared, mode, findings)
+        if self_pid and mode == "fork":
+            pidfd = os.pidfd_open(os.getpid())
+            self.tell({"ready": report}, (pidfd,))
+            os.close(pidfd)
+        else:
+            self.tell({"ready": report})
+
+    def _report(self, prepared: Prepared, mode: str, findings: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
             "pid": os.getpid(),
             "interface": "event" if prepared.loaded.kind == "event" else prepared.loaded.interface,
             "settings": prepared.loaded.settings,
@@ -398,12 +430,6 @@ class Builder:
             "keeps": prepared.recorder is not None,
             "init_ms": self.init_ms,
         }
-        if self_pid and mode == "fork":
-            pidfd = os.pidfd_open(os.getpid())
-            self.tell({"ready": report}, (pidfd,))
-            os.close(pidfd)
-        else:
-            self.tell({"ready": report})
 
 
 def lookup() -> Any:
@@ -436,9 +462,8 @@ def _claim_signals() -> Any:
     return theirs if callable(theirs) and theirs is not ours else None
 
 
-def serve_orders(prepared: Prepared, control: socket.socket) -> None:
+def serve_orders(prepared: Prepared, control: socket.socket, forker: Forker) -> None:
     """Fork an instance for every START frame until told to exit."""
-    forker = Forker(control)
     inherited = control.fileno()
     buffer = bytearray(fds.MAX_MESSAGE)
     view = memoryview(buffer)

@@ -28,11 +28,37 @@ def test_the_first_request_builds_a_unit_and_rides_its_first_fork(gateway: Deplo
     assert answer.status == 200
     version, pid, mount, path = answer.text.split("|")
     assert (version, mount, path, answer.start) == ("a", "/cold", "/x", "fork")
-    status = gateway.status("cold:1")
-    assert status["state"] == "ready" and status["interface"] == "wsgi"
+    # It was forked before the template was warmed up and frozen.
+    status = gateway.wait_until("cold:1", lambda now: now["state"] == "ready")
+    assert status["interface"] == "wsgi"
     assert int(pid) in [one["pid"] for one in status["instances"]]
     ready = gateway.event("ready", "cold:1")
     assert ready["interface"] == "wsgi" and "import" in ready["stages"]
+
+
+def test_a_slow_warm_up_does_not_hold_the_first_requests_up(gateway: Deployment) -> None:
+    code = hello().replace(
+        "    query =", "    if environ.get('HTTP_X_SNAPFORK_WARM_UP'):\n        time.sleep(2)\n    query ="
+    )
+    gateway.serve(gateway.unit("eager:1", code, overrides={"spares": 0}))
+    client = gateway.client()
+    first = client.ask("GET", "/eager/")
+    second = client.ask("GET", "/eager/")
+    assert first.status == second.status == 200
+    assert first.text == second.text
+    assert gateway.status("eager:1")["state"] == "building"
+    # Who needs an instance of his own waits for the template.
+    sleeping = gateway.ask_later("unit_wait", unit="eager:1", timeout=50)
+    assert gateway.get("/eager/").status == 200
+    assert sleeping.get(timeout=50)["ok"]
+    gateway.wait_until("eager:1", lambda now: now["state"] == "ready")
+
+
+def test_whoever_waited_for_a_unit_finds_it_ready_to_be_called(gateway: Deployment) -> None:
+    gateway.put(gateway.unit("asked:1", hello()))
+    assert gateway.ask("unit_wait", unit="asked:1", timeout=50)["interface"] == "wsgi"
+    answer = gateway.direct().ask("GET", "/", None, {"x-snapfork-unit": "asked:1"})
+    assert (answer.status, answer.start) == (200, "fork")
 
 
 def test_waiting_for_a_unit_builds_it(gateway: Deployment) -> None:
