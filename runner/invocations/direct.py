@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from snapfork.runner.invocations.wire import Answer, TooMuch, Unreachable, Wire
 from snapfork.runner.units import INVOCATION_HEADER, UNIT_HEADER
@@ -20,6 +20,9 @@ LIMIT = 512
 IDLE_S = 30.0
 """A silent connection is closed after this, well before the gateway would do it (75 s)."""
 MAX_BODY = 64 << 20
+PATIENCE_S = 5.0
+"""How long a listener that is not there is waited for: the gateway opens it while the services start."""
+RETRY_S = 0.02
 _OURS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "expect", "keep-alive", "upgrade"}
 )
@@ -72,11 +75,13 @@ class _Pool:
 
 
 class DirectClient:
-    """See the module. `path` of the socket, `limit` connections per unit. Belongs to one event loop."""
+    """See the module. `path` of the socket, `limit` connections per unit, `patience` seconds for it to be
+    there. Belongs to one event loop."""
 
-    def __init__(self, path: str, limit: int = LIMIT) -> None:
+    def __init__(self, path: str, limit: int = LIMIT, patience: float = PATIENCE_S) -> None:
         self._path = path
         self._limit = limit
+        self._patience = patience
         self._pools: dict[str, _Pool] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
@@ -199,7 +204,7 @@ class DirectClient:
             return made[0]
 
         try:
-            _, connected = await loop.create_unix_connection(wire, self._path)
+            connected = await self._reach(loop, wire)
         except BaseException as error:
             if not made or not made[0].closed:
                 self._left(pool)
@@ -210,6 +215,16 @@ class DirectClient:
         if self._sweeping is None:
             self._sweeping = loop.call_later(IDLE_S / 3, self._sweep)
         return connected
+
+    async def _reach(self, loop: asyncio.AbstractEventLoop, wire: Callable[[], Wire]) -> Wire:
+        until = loop.time() + self._patience
+        while True:
+            try:
+                return (await loop.create_unix_connection(wire, self._path))[1]
+            except (ConnectionRefusedError, FileNotFoundError):
+                if loop.time() >= until or self._closed:
+                    raise
+            await asyncio.sleep(RETRY_S)
 
     def _left(self, pool: _Pool) -> None:
         """A connection is gone: somebody who waits may open another."""

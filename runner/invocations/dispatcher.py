@@ -314,7 +314,8 @@ class Dispatcher:
             decision = retries.after_success()
         self._settle(item, decision, result, config, function.dialect)
         if refused and function.reserved != 0:
-            return lane.window.refused(lane.in_flight - 1)
+            noted = lane.window.refused if result.error == "throttled" else lane.window.unavailable
+            return noted(lane.in_flight - 1)
         lane.window.answered(bool(lane.ready or lane.backlog))
         return 0.0
 

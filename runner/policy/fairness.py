@@ -53,6 +53,16 @@ class Window:
         self.pauses += 1
         return float(min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(self.pauses - 1, 10)))
 
+    def unavailable(self, others: int) -> float:
+        """A run was not possible for a reason that is no shortage of this function's: as `refused`, but the
+        next try is put off at once."""
+        if self._old > 0:
+            self._old -= 1
+            return 0.0
+        self._old = others
+        self.pauses += 1
+        return float(min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(self.pauses - 1, 10)))
+
     def allowance(self, others: int, room: int) -> int:
         """How many may be in flight while `others` functions have work too and `room` of TOTAL is free."""
         share = max(ALWAYS, TOTAL // (others + 2))

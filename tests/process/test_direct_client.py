@@ -197,12 +197,25 @@ def test_an_answer_that_was_begun_is_never_asked_for_again(tmp_path: Path) -> No
 
 def test_without_a_gateway_it_says_so(tmp_path: Path) -> None:
     async def run() -> None:
-        client = DirectClient(str(tmp_path / "nobody.sock"))
+        client = DirectClient(str(tmp_path / "nobody.sock"), patience=0.05)
         with pytest.raises(Unreachable, match="cannot be reached") as caught:
             await client.request("u", CONTEXT)
         assert caught.value.untouched
         assert client.connections("u") == 0
         await client.close()
+
+    asyncio.run(run())
+
+
+def test_a_listener_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        path = str(tmp_path / "late.sock")
+        client = DirectClient(path, patience=60.0)
+        asked = [asyncio.create_task(client.request("u", CONTEXT, body=b"%d" % n)) for n in range(20)]
+        await asyncio.sleep(0)
+        async with DirectServer(path):
+            assert [one.body for one in await asyncio.gather(*asked)] == [b"%d" % n for n in range(20)]
+            await client.close()
 
     asyncio.run(run())
 

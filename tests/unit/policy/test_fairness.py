@@ -35,6 +35,14 @@ def test_only_what_is_refused_alone_pauses_longer_and_longer() -> None:
     assert window.refused(others=0) == 0.1  # an answer in between: the pauses begin anew
 
 
+def test_what_is_unavailable_is_put_off_at_once_and_once_for_all_in_flight() -> None:
+    window = Window()
+    assert window.unavailable(others=2) == 0.1
+    assert [window.unavailable(others=0), window.unavailable(others=0)] == [0, 0]
+    assert window.unavailable(others=0) == 0.2
+    assert window.size == FIRST
+
+
 def test_no_function_is_ever_left_with_nothing() -> None:
     window = Window()
     for _ in range(100):
