@@ -144,7 +144,7 @@ class Console:
             self._say("serving", f"serving on {self._paint('bold', url)}", {"url": url})
         for entry in functions:
             self._function(entry["name"], _start_text(entry), "ready", dict(entry))
-        curl = curl_command(urls, functions)
+        curl = curl_command(urls, functions) if functions else None  # nothing is there yet to ask for
         if curl and not self.json:
             self._emit(f"try it: {self._paint('cyan', curl)}")
 

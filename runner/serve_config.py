@@ -57,9 +57,10 @@ class ServeConfig:
     control API, or None for the Unix socket alone.
     runtime_dir: this runner's own directory, mode 0700. data_dir: where snapshots are kept; keeps_snapshots:
     whether it makes and uses its own.
-    deployed: whether it serves deployed functions, too. user: (uid, gid, name) that these run as, None for the
-    runner's own. template_memory: bytes that their templates may take, 0 for a quarter of the machine's.
+    deployed: whether it serves deployed functions, too. user: (uid, gid, name) that these run as, None for
+    the runner's own. template_memory: bytes that their templates may take, 0 for a quarter of the machine's.
     control_auth: "keys", or "none" where nobody must sign. region, account: as functions and ARNs show them.
+    lesson: lines for people, told once it is known where "{control}" in them is.
     """
 
     functions: list[FunctionConfig]
@@ -80,3 +81,4 @@ class ServeConfig:
     control_auth: str = "keys"
     region: str = "us-east-1"
     account: str = "000000000000"
+    lesson: list[str] = field(default_factory=list)

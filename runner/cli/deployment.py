@@ -75,25 +75,26 @@ def _size(text: str | None) -> int:
         raise UserError(f"--template-memory {text}: a size such as 2GB is needed.") from None
 
 
-def teach(config: ServeConfig, console: Console) -> None:
-    """Print what clients need: the address, where the key is, and the lines to paste."""
+def lesson(config: ServeConfig) -> list[str]:
+    """What clients need: where the key is, and lines to paste; {control} is the address of the API."""
     from snapfork.runner.registry.keys import FILE, Keys
 
-    key = Keys(config.data_dir).list()[0]
-    where = f"{config.control[0]}:{config.control[1]}" if config.control else ""
+    Keys(config.data_dir)  # the first start makes one
+    if config.control is None:
+        return []
+    file = os.path.join(config.data_dir, FILE)
+    return [
+        'aws command: eval "$(runner key env)". boto3 and the FC SDK:',
+        f'  key = json.load(open("{file}"))["keys"][0]',
+        f'  boto3.client("lambda", endpoint_url="http://{{control}}", region_name="{config.region}", '
+        'aws_access_key_id=key["id"], aws_secret_access_key=key["secret"])',
+        f'  Client(Config(endpoint="{{control}}", protocol="http", region_id="{config.region}", '
+        'access_key_id=key["id"], access_key_secret=key["secret"]))',
+    ]
+
+
+def tell(config: ServeConfig, console: Console) -> None:
+    """Print what holds before anything has started."""
     if config.control_auth == "none":
         console.warn("--control-auth none: whoever reaches the control address may deploy and run code.")
-    console.info(
-        f"functions are kept in {config.data_dir}; `runner deploy` and `runner ls` find this runner."
-    )
-    if where and config.control and config.control[1]:
-        secret = f"json.load(open('{config.data_dir}/{FILE}'))['keys'][0]['secret']"
-        console.info(f"key {key.id}; its secret is in {config.data_dir}/{FILE}. From Python:")
-        console.info(
-            f"  boto3.client('lambda', endpoint_url='http://{where}', region_name='{config.region}', "
-            f"aws_access_key_id='{key.id}', aws_secret_access_key={secret})"
-        )
-        console.info(
-            f"  alibabacloud_fc20230330.client.Client(Config(endpoint='{where}', protocol='http', "
-            f"region_id='{config.region}', access_key_id='{key.id}', access_key_secret={secret}))"
-        )
+    console.info(f"functions are kept in {config.data_dir}; deploy one: runner deploy DIRECTORY")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Annotated, Any
 
 import typer
-from snapfork.runner.cli.remote import Json, Name, Url, connect, qualified, show_json, when
+from snapfork.runner.cli.remote import Json, Name, Url, connect, qualified, show_json, tell, when
 from snapfork.runner.cli.tables import plain_table, print_table
 from snapfork.runner.console import size_text
 from snapfork.runner.errors import UserError
@@ -173,15 +175,23 @@ def alias(
         return
     if remove:
         remote.call("DELETE", "functions", name, "aliases", alias)
-        typer.echo(f"{name}: alias {alias} is gone")
+        tell(as_json, {"removed": alias}, f"{name}: alias {alias} is gone")
+        return
+    if version is None and not weight:
+        answer = remote.call("GET", "functions", name, "aliases").json()
+        known = [one for one in answer["aliases"] if one["name"] == alias]
+        if not known:
+            raise UserError(f"{name} has no alias {alias}.", f"Make it: runner alias {name} {alias} VERSION")
+        tell(as_json, known[0], _alias_text(known[0]))
         return
     given = {"version": version, "weights": dict(_weight(one) for one in weight or ())}
     made = remote.call("PUT", "functions", name, "aliases", alias, body=_json(given)).json()
-    if as_json:
-        show_json(made)
-        return
-    others = "".join(f", {share:.0%} to {other}" for other, share in made["weights"].items())
-    typer.echo(f"{name}: alias {alias} is version {made['version']}{others}")
+    tell(as_json, made, _alias_text(made))
+
+
+def _alias_text(alias: dict[str, Any]) -> str:
+    others = "".join(f", {share:.0%} to {other}" for other, share in alias["weights"].items())
+    return f"{alias['function']}: alias {alias['name']} is version {alias['version']}{others}"
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -244,6 +254,7 @@ def rm(
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = None,
+    as_json: Json = False,
 ) -> None:
     """Remove a function with all its versions, aliases and triggers, or one version.
 
@@ -256,13 +267,13 @@ def rm(
     name, qualifier = qualified(function)
     remote = connect(url)
     remote.call("GET", "functions", name, query={"qualifier": qualifier})
+    if not yes and not sys.stdin.isatty():
+        raise UserError(f"{function} is not removed: nobody is here to be asked.", "To do it anyway: --yes")
     if not yes and not typer.confirm(f"Remove {function}?"):
         raise typer.Exit(1)
     remote.call("DELETE", "functions", name, query={"qualifier": qualifier})
-    typer.echo(f"{function}: removed")
+    tell(as_json, {"removed": function}, f"{function}: removed")
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    import json
-
     return json.dumps(value).encode()

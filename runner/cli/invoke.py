@@ -72,7 +72,12 @@ def invoke(
     log = base64.b64decode(about.pop("log", ""))
     if as_json:
         text = {"payload": answer.body.decode("utf-8", "backslashreplace")} if not asynchronous else {}
-        show_json({**about, **text, **({"log": log.decode("utf-8", "replace")} if tail else {})})
+        numbers = {
+            name: float(about[name])
+            for name in ("duration_ms", "initialise_ms", "memory_mb")
+            if name in about
+        }
+        show_json({**about, **numbers, **text, **({"log": log.decode("utf-8", "replace")} if tail else {})})
     elif asynchronous:
         typer.echo(f"{about['request_id']}")
         typer.echo(f"it is in the queue; read on: runner logs {about['request_id']}", err=True)

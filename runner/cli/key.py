@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from snapfork.runner.cli.remote import Json, Url, connect, show_json, when
+from snapfork.runner.cli.remote import (
+    KEY_ID,
+    KEY_SECRET,
+    URL,
+    Json,
+    Url,
+    connect,
+    here,
+    show_json,
+    tell,
+    when,
+)
 from snapfork.runner.cli.tables import plain_table, print_table
 from snapfork.runner.errors import UserError
 
-ACTIONS = ("trust FILE", "ls", "create", "rm ID")
+ACTIONS = ("trust FILE", "ls", "create", "rm ID", "env")
 
 
 def key(
@@ -33,10 +45,11 @@ def key(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Print your public key of snapshots, trust somebody else's; list, make and remove keys of the API.
+    """Print your public key of snapshots, trust somebody else's; list, make, remove and use keys of the API.
 
     A runner loads snapshots that you or somebody whom you trust has signed; your key for that is made on
-    first use, in ~/.config/snapfork. Calls of deployed functions' API are signed with keys of their own.
+    first use, in ~/.config/snapfork. Calls of deployed functions' API are signed with keys of their own;
+    `env` prints variables by which the aws command, boto3 and this command find runner and key.
 
     [bold]Examples[/bold]
 
@@ -47,7 +60,12 @@ def key(
       runner key create --role invoke --function shop --description 'the web shop'
 
       runner key ls
+
+      eval "$(runner key env)"; aws lambda list-functions
     """
+    if action == "env":
+        _environment(as_json)
+        return
     if action in ("ls", "create", "rm"):
         _api(action, what, role, function, description, url, as_json)
         return
@@ -92,7 +110,7 @@ def _api(
         if not what:
             raise UserError("runner key rm needs the id of a key.", "`runner key ls` lists them.")
         remote.call("DELETE", "keys", what)
-        typer.echo(f"{what}: removed")
+        tell(as_json, {"removed": what}, f"{what}: removed")
     else:
         found = remote.call("GET", "keys").json()["keys"]
         if as_json:
@@ -103,6 +121,35 @@ def _api(
             limits = ", ".join(one["functions"]) if one["functions"] else "all"
             table.add_row(one["id"], one["role"], limits, when(one["created"]), one["description"])
         print_table(table)
+
+
+def _environment(as_json: bool) -> None:
+    """For this machine's runner, found by its directory."""
+    from snapfork.runner.cli.control_client import call
+    from snapfork.runner.registry import keys
+
+    runner = here()
+    status = call(runner, "GET", "/status")
+    tcp, own = status["control"].get("control_tcp"), keys.first(runner.note["data_dir"])
+    if not tcp or own is None:
+        raise UserError(
+            f"The runner with pid {runner.pid} has no control address, or its key cannot be read."
+        )
+    address = f"http://{tcp[0]}:{tcp[1]}"
+    found = {
+        "AWS_ENDPOINT_URL_LAMBDA": address,
+        "AWS_DEFAULT_REGION": runner.note.get("region", "us-east-1"),
+        "AWS_ACCESS_KEY_ID": own.id,
+        "AWS_SECRET_ACCESS_KEY": own.secret,
+        URL: address,
+        KEY_ID: own.id,
+        KEY_SECRET: own.secret,
+    }
+    if as_json:
+        show_json(found)
+        return
+    for name, value in found.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 def _read(path: str) -> str:

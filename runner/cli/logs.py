@@ -70,6 +70,8 @@ def logs(
         show_json(found) if as_json else _rows(found)
         return
     lines = remote.call("GET", *path, "logs", query=query).json()["lines"]
+    if not lines and name:
+        remote.call("GET", "functions", name)  # one that is gone may have left lines; else it is not known
     if as_json and not follow:
         show_json(lines)
         return

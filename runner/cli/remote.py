@@ -82,7 +82,8 @@ class Remote:
             raise UserError(f"{self._where} did not answer in time.") from None
         except (OSError, http.client.HTTPException) as error:
             raise UserError(
-                f"{self._where} does not answer: {error}.", "`runner ps` lists those here."
+                f"{self._where} does not answer: {getattr(error, 'strerror', None) or error}.",
+                "`runner ps` lists those here.",
             ) from None
         if answer.status >= 400:
             raise _refused(answer, self._where)
@@ -115,10 +116,13 @@ def connect(url: str | None, timeout: float = 60.0) -> Remote:
     return _elsewhere(url, timeout) if url else _here(timeout)
 
 
-def _here(timeout: float) -> Remote:
-    from snapfork.runner.registry import keys
-
+def here() -> runtime_dir.Found:
+    """The one runner of this machine that serves deployed functions. Raises UserError."""
     found = [one for one in runtime_dir.find() if one.note.get("deployed")]
+    session = os.environ.get("XDG_RUNTIME_DIR")
+    near = [one for one in found if session and one.path.startswith(os.path.join(session, ""))]
+    if len(near) == 1:
+        found = near  # of several, the one of this session
     if not found:
         other = "Runners of yours that were given a target serve it, and nothing that is deployed. "
         raise UserError(
@@ -130,7 +134,13 @@ def _here(timeout: float) -> Remote:
             f"Several runners serve deployed functions (pids {', '.join(str(one.pid) for one in found)}).",
             f"Name one by the address of its control API: --url or {URL}.",
         )
-    one = found[0]
+    return found[0]
+
+
+def _here(timeout: float) -> Remote:
+    from snapfork.runner.registry import keys
+
+    one = here()
     key = os.environ.get(KEY_ID, ""), os.environ.get(KEY_SECRET, "")
     if not all(key):
         own = keys.first(one.note["data_dir"])
@@ -174,6 +184,11 @@ def qualified(text: str) -> tuple[str, str]:
 def show_json(value: Any) -> None:
     """Print an answer for machines."""
     typer.echo(json.dumps(value, indent=2))
+
+
+def tell(as_json: bool, value: Any, sentence: str) -> None:
+    """Print what has been done, for machines or for people."""
+    show_json(value) if as_json else typer.echo(sentence)
 
 
 def when(seconds: float) -> str:

@@ -197,14 +197,17 @@ def serve(
             access_log=("json" if json_log else "text") if access_log else "off",
             control=control_address,
             version=version(),
-            runtime_dir=runtime_dir.create(note(urls, functions) | {"deployed": deployed, "data_dir": data}),
+            runtime_dir=runtime_dir.create(
+                note(urls, functions) | {"deployed": deployed, "data_dir": data, "region": region}
+            ),
             data_dir=data,
             keeps_snapshots=snapshot,
             deployed=deployed,
             **apart,
         )
         if deployed:
-            deployment.teach(config, console)
+            deployment.tell(config, console)
+            config.lesson = deployment.lesson(config)
         raise typer.Exit(run(config, console))
     finally:
         if own_file:

@@ -7,7 +7,7 @@ import os
 from typing import Annotated, Any
 
 import typer
-from snapfork.runner.cli.remote import Json, Name, Url, connect, qualified, show_json, when
+from snapfork.runner.cli.remote import Json, Name, Url, connect, qualified, show_json, tell, when
 from snapfork.runner.cli.tables import plain_table, print_table
 from snapfork.runner.errors import UserError
 
@@ -69,7 +69,7 @@ def trigger(
         return
     if remove:
         remote.call("DELETE", "functions", target, "triggers", name)
-        typer.echo(f"{target}: trigger {name} is gone")
+        tell(as_json, {"removed": name}, f"{target}: trigger {name} is gone")
         return
     if (every is None) == (watch is None):
         raise UserError("A trigger is a timer (--every) or a watched directory (--watch): say which.")
@@ -80,10 +80,7 @@ def trigger(
     else:
         given |= {"kind": "s3", "config": {"directory": _directory(watch or "", here=url is None)}}
     made = remote.call("PUT", "functions", target, "triggers", name, body=json.dumps(given).encode()).json()
-    if as_json:
-        show_json(made)
-        return
-    typer.echo(f"{target}: trigger {name} is on ({every or watch})")
+    tell(as_json, made, f"{target}: trigger {name} is on ({every or watch})")
 
 
 def _directory(path: str, *, here: bool) -> str:
@@ -115,10 +112,10 @@ def dead_letters(
         given: dict[str, Any] = {"all": True} if "all" in redrive else {"ids": redrive}
         path = ("functions", name, "dead-letters")
         done = remote.call("POST", *path, body=json.dumps(given).encode()).json()["redriven"]
-        if as_json:
-            show_json(done)
-        else:
-            typer.echo(f"{name}: {len(done)} run anew")
+        missing = [one for one in redrive if one != "all" and one not in done]
+        if missing:
+            raise UserError(f"{missing[0]} is no dead letter of {name}; {len(done)} run anew.")
+        tell(as_json, done, f"{name}: {len(done)} run anew")
         return
     found = remote.call("GET", "functions", name, "dead-letters").json()["dead_letters"]
     if as_json:

@@ -71,10 +71,11 @@ class CallEndpoints:
         return Reply(200, result.payload, _about(identity, result))
 
     async def dead_letters(self, asked: Asked) -> dict[str, Any]:
+        (name,) = asked.names
         start = asked.query.get("start", "")
-        found, after = await self._queue.dead_letters(
-            asked.names[0], start=start, limit=asked.count("limit", 100)
-        )
+        found, after = await self._queue.dead_letters(name, start=start, limit=asked.count("limit", 100))
+        if not found:
+            self._operations.function(name)  # one that is gone may still have some; else it is not known
         return {"dead_letters": found, "next": after}
 
     async def redrive(self, asked: Asked) -> dict[str, Any]:

@@ -205,6 +205,9 @@ class Gateway:
         if tcp:
             self.config.control = (tcp[0], tcp[1])  # the same address should it have to start again
             self.console.info(f"control: http://{tcp[0]}:{tcp[1]}/status")
+            for line in self.config.lesson:
+                self.console.info(line.replace("{control}", f"{tcp[0]}:{tcp[1]}"))
+            self.config.lesson = []
         if not self.functions and not self._listening:
             self._open()  # not before: what is deployed has its routes now
 
@@ -360,6 +363,8 @@ class Gateway:
     def _reload_asked(self, message: dict[str, Any]) -> dict[str, Any]:
         name = message.get("function")
         chosen = [one for one in self.functions if name in (None, one.name)]
+        if not chosen and (name is None or name in self.units.all):
+            raise LookupError("what is deployed changes by `runner deploy`, not by a reload")
         if not chosen:
             raise LookupError(f"there is no function {name!r}")
         for one in chosen:

@@ -44,9 +44,8 @@ def test_without_a_word_in_the_settings_the_files_decide(tmp_path: Path) -> None
     assert django_project.find(str(tmp_path)) == "mysite.asgi:application"
 
 
-def test_nothing_to_serve_teaches(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="What shall be served"):
-        checks.default_target(str(tmp_path), [], Console())
+def test_without_a_project_there_what_is_deployed_is_served(tmp_path: Path) -> None:
+    assert checks.default_target(str(tmp_path), [], Console()) == []
     (tmp_path / "manage.py").write_text("print('no django here')\n")
     with pytest.raises(UserError, match="names no settings"):
         checks.default_target(str(tmp_path), [], Console())
