@@ -12,8 +12,10 @@ from urllib.parse import unquote_to_bytes
 import httptools
 from snapfork.runner.units import ERROR_HEADER, INVOCATION_HEADER, RUN_HEADER, UNIT_HEADER
 
-_SPACE_BEFORE_COLON = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/(\d)\.(\d)\r\n")
+_LINES = re.compile(rb"(?:[^\0-\x20:]++:[^\0\r\n]*+\r\n)*+\r\n")
+"""Every line is a name without blanks, a colon and a value: no line break but CRLF, no NUL, no folded line.
+One expression that never goes back takes half the time of searches for what must not be there, or less."""
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)")
 _FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 OWN = b"x-snapfork-"
@@ -127,12 +129,12 @@ def parse_head(data: bytes) -> Head:
     line = _REQUEST_LINE.match(data)
     if line is None:
         raise BadHead(400, "the request line is malformed")
-    major, minor = int(line[3]), int(line[4])
-    if major != 1 or minor not in (0, 1):
-        raise BadHead(505, f"HTTP/{major}.{minor} is not spoken here; HTTP/1.1 is")
-    if _bad_lines(data):
+    word, target, major, minor = line.groups()
+    if major != b"1" or minor not in b"01":
+        raise BadHead(505, f"HTTP/{int(major)}.{int(minor)} is not spoken here; HTTP/1.1 is")
+    if _LINES.fullmatch(data, line.end()) is None:
         raise BadHead(400, "a line of the head is malformed")
-    method = line[1].decode("ascii")
+    method = word.decode("ascii")
     if method == "CONNECT":
         raise BadHead(501, "CONNECT is not served here")
     tokens = _Tokens()
@@ -145,26 +147,13 @@ def parse_head(data: bytes) -> Head:
         raise BadHead(400, f"the head is malformed ({error})") from None
     head = Head()
     head.method = method
-    head.version = (major, minor)
-    head.target = line[2]
+    head.version = (1, 1) if minor == b"1" else (1, 0)
+    head.target = target
     head.headers = tokens.headers
     head.size = len(data)
     _read_headers(head)
     _read_target(head)
     return head
-
-
-def _bad_lines(data: bytes) -> bool:
-    # Searching for fixed bytes is several times faster than one expression for all of this.
-    lines = data.count(b"\r\n")
-    return (
-        data.count(b"\n") != lines
-        or data.count(b"\r") != lines
-        or b"\0" in data
-        or b"\r\n " in data
-        or b"\r\n\t" in data
-        or ((b" :" in data or b"\t:" in data) and _SPACE_BEFORE_COLON.search(data) is not None)
-    )
 
 
 def _read_headers(head: Head) -> None:
