@@ -38,6 +38,14 @@ _SPECIAL = _ADDED | {
 }
 """Not simply passed on: those above, the length, and what concerns one hop only and is the server's."""
 
+_MOST_KNOWN = 256
+_known_names: dict[str, str] = {}
+"""Header names that were found to be allowed, and how they are in lower case."""
+_known_statuses: dict[str, int] = {}
+"""Status lines that were found to be allowed, and their numbers."""
+_SEQUENCE = (list, tuple)
+_BYTES = (bytes, bytearray, memoryview)
+
 _date_second = 0
 _date_line = b""
 
@@ -56,6 +64,26 @@ def forget_date() -> None:
     """Make the next response work its date out, as one that comes in a later second has to."""
     global _date_second
     _date_second = 0
+
+
+def _number(status: str) -> int:
+    """The number of a status line that has not been seen before."""
+    if not isinstance(status, str) or not _STATUS.fullmatch(status):
+        raise ValueError(f"{status!r} is not a status such as '200 OK'")
+    number = int(status[:3])
+    if len(_known_statuses) < _MOST_KNOWN:
+        _known_statuses[status] = number
+    return number
+
+
+def _lower(name: str) -> str:
+    """A header name that has not been seen before, in lower case; "" if it is not allowed."""
+    if not _TOKEN.fullmatch(name):
+        return ""
+    lower = name.lower()
+    if len(_known_names) < _MOST_KNOWN:
+        _known_names[name] = lower
+    return lower
 
 
 class FileWrapper:
@@ -159,13 +187,12 @@ class Response:
                 exc_info = None
         elif self.started:
             raise AssertionError("start_response was called a second time without exc_info")
-        if not isinstance(status, str) or not _STATUS.fullmatch(status):
-            raise ValueError(f"{status!r} is not a status such as '200 OK'")
+        number = _known_statuses.get(status) or _number(status)
         self._take_headers(headers)
         self.started = True
         self.status_line = status
-        self.status = int(status[:3])
-        self._bodiless = self.status < 200 or self.status in (204, 304)
+        self.status = number
+        self._bodiless = number < 200 or number in (204, 304)
         return self.write
 
     def _take_headers(self, headers: list[tuple[str, str]]) -> None:
@@ -176,9 +203,10 @@ class Response:
         for name, value in headers:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"header {name!r}: names and values must be str")
-            if not _TOKEN.fullmatch(name) or _BAD_VALUE.search(value):
+            lower = _known_names.get(name) or _lower(name)
+            # Most values are printable ASCII, which is found out sooner than by the expression.
+            if not lower or (not (value.isascii() and value.isprintable()) and _BAD_VALUE.search(value)):
                 raise ValueError(f"header {name!r}: the name or value {value!r} is not allowed in HTTP")
-            lower = name.lower()
             if lower not in _SPECIAL or self._take_special(lower, value):
                 lines.append(f"{name}: {value}\r\n")
 
@@ -201,7 +229,7 @@ class Response:
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body at once."""
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, _BYTES):
             raise TypeError(f"a WSGI body is made of bytes, not {type(data).__name__}")
         if not self.started:
             raise AssertionError("the body began before start_response was called")
@@ -218,7 +246,7 @@ class Response:
         """Send all that the app returned."""
         if isinstance(result, FileWrapper) and self._send_file(result):
             return
-        if self.declared is None and not self.begun and isinstance(result, list | tuple) and len(result) < 2:
+        if self.declared is None and not self.begun and isinstance(result, _SEQUENCE) and len(result) < 2:
             self.length_known(sum(map(len, result)))
         for piece in result:
             if piece:
