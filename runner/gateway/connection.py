@@ -27,6 +27,7 @@ MAX_PREFIX = 192 * 1024
 """Bytes of one connection that the gateway holds at most, so that they fit one loan's message: the largest
 head that can be configured and a small body."""
 _STREAM = int(socket.SOCK_STREAM)
+_NOTHING = bytes(4)
 _SIOCOUTQ = 0x5411  # linux/sockios.h
 _TCP_INFO_BYTES = 136
 _TCP_INFO_COUNTERS = 120  # tcpi_bytes_acked, tcpi_bytes_received: linux/tcp.h
@@ -50,6 +51,7 @@ class Connection:
     quota, in which reserved concurrency it has to be counted, and counted, that it is; judge, the route that
     asks for a signature which nobody has looked at yet; extra_ns, how much later than usual it may end, for
     it has waited for a template. direct: its client is the services process.
+    own_bytes: bytes received, as long as nobody but the gateway has received any; then None.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class Connection:
         "lingered",
         "loan_id",
         "out",
+        "own_bytes",
         "patience_ns",
         "place",
         "pool",
@@ -97,6 +100,7 @@ class Connection:
         self.is_tcp = client is not None
         self.addresses = addresses
         self.buffer: bytes | bytearray = b""
+        self.own_bytes: int | None = 0
         self.head: Head | None = None
         self.state = NEW
         self.seq = 0
@@ -148,16 +152,29 @@ class Connection:
     def unread(self) -> int:
         """Bytes waiting in the receive buffer."""
         try:
-            return int(struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"))[0])
+            waiting = fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING)
         except OSError:
             return 0
+        return 0 if waiting == _NOTHING else int(struct.unpack("i", waiting)[0])
+
+    def base(self) -> tuple[int, int]:
+        """What `counters` says now, before a loan; the kernel is not asked on a connection's first request.
+
+        Unless a part of it has not been received: `counters` takes a FIN for a byte, and would be one ahead
+        of us when the client has ended its side behind the rest.
+        """
+        head, own = self.head, self.own_bytes
+        self.own_bytes = None
+        if own is None or head is None or head.chunked or own != head.size + (head.content_length or 0):
+            return self.counters()
+        return own, 0
 
     def counters(self) -> tuple[int, int]:
         """Bytes ever consumed from and written to this TCP connection, by the kernel's own account."""
         try:
             info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
             acked, received = struct.unpack_from("QQ", info, _TCP_INFO_COUNTERS)
-            unsent = struct.unpack("i", fcntl.ioctl(self.fd, _SIOCOUTQ, b"\0\0\0\0"))[0]
+            unsent = struct.unpack("i", fcntl.ioctl(self.fd, _SIOCOUTQ, _NOTHING))[0]
         except OSError:
             return -1, -1
         return received - self.unread(), acked + unsent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from http import HTTPStatus
 
@@ -96,8 +95,7 @@ class FrontDoor:
 
     def _admit(self, conn: Connection) -> None:
         self.connections.add(conn)
-        self._set_deadline(conn, states.NEW)
-        # Most requests have come with their connection, which is then never watched.
+        # Most requests have come with their connection, which is then never watched and has no deadline.
         self._readable(conn)
         if conn.state == states.NEW:
             self._expect(conn, states.NEW)
@@ -148,6 +146,8 @@ class FrontDoor:
         if not data:
             self.close(conn)
             return False
+        if conn.own_bytes is not None:
+            conn.own_bytes += len(data)
         if conn.buffer:
             if not isinstance(conn.buffer, bytearray):
                 conn.buffer = bytearray(conn.buffer)
@@ -381,8 +381,10 @@ class FrontDoor:
         self._shut(conn)
 
     def _shut(self, conn: Connection) -> None:
-        with contextlib.suppress(OSError):  # the client has gone first
+        try:
             conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # the client has gone first
 
     def _drain(self, conn: Connection) -> None:
         while True:

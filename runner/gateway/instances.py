@@ -118,7 +118,7 @@ class Instance:
         conn.instance = self
         conn.patience_ns = 0
         if conn.is_tcp:
-            conn.base_consumed, conn.base_written = conn.counters()
+            conn.base_consumed, conn.base_written = conn.base()
         self.loans[loan_id] = conn
         self.lent_requests += 1
         self.fresh = False

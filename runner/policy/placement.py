@@ -50,18 +50,19 @@ def place(candidates: Iterable[C], total: int, limits: Limits, can_start: bool) 
     """
     spare: C | None = None
     partial: C | None = None
-    working = 0
+    working = least = 0
     for one in candidates:
-        if one.running:
+        running = one.running
+        if running:
             working += 1
         if one.lent >= limits.concurrency:
             continue
-        if not one.running:
+        if not running:
             if not one.fresh:
                 return one
             spare = spare or one
-        elif partial is None or one.running < partial.running:
-            partial = one
+        elif partial is None or running < least:
+            partial, least = one, running
     if spare is not None:
         return spare
     may_fork = can_start and total < limits.maximum
