@@ -8,8 +8,11 @@ from collections import Counter
 from snapfork.runner.gateway.children import cause_of
 from snapfork.runner.gateway.instances import Instance
 
-REPORT_S = 0.05
-"""How long a death waits for its report before its cause counts as unknown."""
+REPORT_S = 5.0
+"""How long a death waits for its parent's report before its cause counts as unknown: on a busy machine the
+parent may be slow to say it."""
+ORPHAN_S = 0.05
+"""The same where the parent is dead."""
 
 
 class Deaths:
@@ -35,7 +38,8 @@ class Deaths:
             self._count(one, cause_of(one.status))
         else:
             self._waiting[one.number] = one
-            self._loop.call_later(REPORT_S, self._settle, one)
+            alive = one.starter is not None and one.starter.alive
+            self._loop.call_later(REPORT_S if alive else ORPHAN_S, self._settle, one)
 
     def reported(self, one: Instance, status: int) -> None:
         """Its parent has collected it, with this wait status."""
