@@ -237,7 +237,7 @@ def test_timeouts_and_deaths_are_read_whole(
     with Serve(target, *words, app_dir=APPS) as server:
         assert uploading(connect(server), b"/slow?seconds=50") == (504, "timeout")
         assert uploading(connect(server), b"/crash") == (502, "instance_died")
-        deaths = server.function()["deaths"]
+        deaths = server.wait_until(lambda one: one["deaths"].get("exit 7"))["deaths"]
         assert deaths.get("exit 7") == 1
         assert concurrency > 1 or deaths.get("timeout") == 1
 
