@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import json
 import os
 import resource
 import secrets
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable
 from typing import Any
 
 import uvloop
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
 from snapfork.runner.gateway.bases import Base, soft_file_limit
-from snapfork.runner.gateway.children import Watch, reap_strays
+from snapfork.runner.gateway.children import reap_strays
 from snapfork.runner.gateway.core import Child, Core
 from snapfork.runner.gateway.desk import Desk, Handler
 from snapfork.runner.gateway.door import FrontDoor
 from snapfork.runner.gateway.function import Function
+from snapfork.runner.gateway.helpers import Helpers
 from snapfork.runner.gateway.instances import Instance
 from snapfork.runner.gateway.listening import private_listener
 from snapfork.runner.gateway.pipes import Pipes, output_pipe
@@ -37,16 +35,14 @@ from snapfork.runner.gateway.units import Units
 from snapfork.runner.http.routes import Route, Routes
 from snapfork.runner.processes import privileges
 from snapfork.runner.processes.access import ACCESS
-from snapfork.runner.runtime_dir import DIRECT, LOGS
+from snapfork.runner.runtime_dir import DIRECT
 from snapfork.runner.serve_config import ServeConfig
-from snapfork.runner.services import launch
 from snapfork.runner.wire import fds, frames
 
 TICK_S = 0.1
 CUT_AFTER_S = 1.0
 """How long instances get, at the drain deadline of a stop, to end their streams."""
 REAP_S = 2.0
-HELPER_RESTART_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -108,14 +104,13 @@ class Gateway:
         for one in self.functions:
             self.pools[one.name] = one.pool
         self.control: dict[str, Any] = {}
-        self._helpers: list[subprocess.Popen[bytes]] = []
         self._pipes = Pipes()
         self.core.attach_log = self._pipes.attach
+        self._helpers = Helpers(self.core, self._pipes, self._take_services, self._changed)
         self._desk: Desk | None = None
         self._listening = False
         self._closing = False
         self._stop_deadline = 0.0
-        self._watch_fd = -1
         self._access_write = -1
 
     # -- start ---------------------------------------------------------------------------------------
@@ -124,10 +119,7 @@ class Gateway:
         """Start the helpers and every function's template."""
         if self.config.deployed:
             os.makedirs(self.config.data_dir, mode=0o700, exist_ok=True)
-        self._start_logs()
-        self._start_services()
-        if self.config.reload:
-            self._start_watch()
+        self._helpers.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop)
         self.loop.add_signal_handler(signal.SIGHUP, self.reload, "SIGHUP")
@@ -140,46 +132,9 @@ class Gateway:
             if not self.functions:
                 self.units.stock()
 
-    def _start_logs(self) -> None:
-        ours, theirs = fds.pair()
-        process = launch.start_logs(
-            theirs.fileno(),
-            self.core.life_fd,
-            as_json=self.console.json,
-            out_fd=self.core.access_fd,
-            telemetry=self._telemetry(),
-        )
-        theirs.close()
-        self._pipes.use(ours)
-        self._keep(process, "log process", self._start_logs)
-
-    def _telemetry(self) -> dict[str, str] | None:
-        if not self.config.deployed:
-            return None
-        store = os.path.join(self.config.data_dir, "telemetry.sqlite3")
-        return {"store": store, "socket": os.path.join(self.config.runtime_dir, LOGS)}
-
-    def _keep(self, process: subprocess.Popen[bytes], what: str, again: Callable[[], None]) -> None:
-        """Watch a helper process; start it again when it dies."""
-        self._helpers.append(process)
-
-        def died() -> None:
-            process.wait()
-            self._helpers.remove(process)
-            watch.close()
-            if not self.core.stopping:
-                self.console.warn(f"the {what} (pid {process.pid}) died; starting it again.")
-                self.loop.call_later(HELPER_RESTART_S, again)
-
-        watch = Watch(self.loop, os.pidfd_open(process.pid), died)
-
-    def _start_services(self) -> None:
-        if self.core.stopping:
-            return
-        ours, theirs = socket.socketpair()
-        process = launch.start(self.config, theirs.fileno(), self.core.life_fd)
-        theirs.close()
-        self.door.listeners.services_pid = process.pid
+    def _take_services(self, line: socket.socket, pid: int) -> None:
+        """A services process has been started."""
+        self.door.listeners.services_pid = pid
         handlers: dict[str, Handler] = {
             "status": self._status,
             "reload": self._reload_asked,
@@ -191,8 +146,7 @@ class Gateway:
             notices["authorized"] = self.door.judges.answered
         if self._desk is not None:
             self._desk.close()
-        self._desk = Desk(self.loop, ours, handlers, self._services_ready, notices, self.door.judges.hung_up)
-        self._keep(process, "services process", self._start_services)
+        self._desk = Desk(self.loop, line, handlers, self._services_ready, notices, self.door.judges.hung_up)
 
     def _services_ready(self, where: dict[str, Any]) -> None:
         if "fatal" in where:
@@ -223,22 +177,8 @@ class Gateway:
             self.core.attach_log(read, "", ACCESS, 0)
         return self._access_write
 
-    def _start_watch(self) -> None:
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(write, True)
-        process = launch.start_watch(self.config.reload_dirs, write, self.core.life_fd)
-        os.close(write)
-        self._keep(process, "file watcher", self._start_watch)
-        self._watch_fd = read
-        self.loop.add_reader(read, self._changed)
-
-    def _changed(self) -> None:
-        data = os.read(self._watch_fd, 65536)
-        if not data:
-            self.loop.remove_reader(self._watch_fd)
-            os.close(self._watch_fd)
-            return
-        paths = [path for line in data.splitlines() for path in json.loads(line)["changed"]]
+    def _changed(self, paths: list[str]) -> None:
+        """The file watcher has seen something."""
         shown = ", ".join(os.path.relpath(path) for path in paths[:3])
         self.reload(f"{shown}{' and more' if len(paths) > 3 else ''} changed")
 
@@ -392,7 +332,7 @@ class Gateway:
         core = self.core
         known = {one.pid for one in core.instances.values()} | {one.pid for one in core.templates.values()}
         known |= {one.pid for one in (*core.bases.values(), *core.stocked.values())}
-        return known | {one.pid for one in self._helpers}
+        return known | self._helpers.pids
 
     def _live_pools(self) -> list[Pool]:
         """Of the deployed ones only those in which something may happen: there may be thousands."""
@@ -454,12 +394,7 @@ class Gateway:
         if self._desk is not None:
             self._desk.close()
         self._pipes.close()
-        for helper in list(self._helpers):
-            try:
-                helper.wait(2.0)
-            except subprocess.TimeoutExpired:
-                helper.kill()
-                helper.wait()
+        self._helpers.close()
         os.close(self._life_write)  # whoever is left dies with this
         _reap_all()
 

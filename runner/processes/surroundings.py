@@ -43,4 +43,5 @@ def shadowed(order: Mapping[str, Any]) -> list[str]:
         except OSError:
             continue
     names = {entry.removesuffix(suffix).partition(".")[0] for entry in own for suffix in _SUFFIXES}
-    return sorted(name for name in names & sys.modules.keys() if name not in sys.stdlib_module_names)
+    # Not by going through sys.modules, whose thousands of names would all be copied pages.
+    return sorted(name for name in names if name in sys.modules and name not in sys.stdlib_module_names)

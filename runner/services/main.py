@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 import uvloop
 from snapfork.runner.errors import UserError
-from snapfork.runner.processes import life
+from snapfork.runner.processes import life, privileges
 from snapfork.runner.runtime_dir import SOCKET, TOKEN
 from snapfork.runner.services import control
 from snapfork.runner.services.link import GatewayLink
@@ -130,6 +130,7 @@ def _config(app: Any) -> uvicorn.Config:
 def main() -> None:
     """Argument: JSON, see launch.start."""
     setup = json.loads(sys.argv[1])
+    privileges.hide()
     life.arm(setup["life_fd"])
     life.shield()
     uvloop.run(serve(setup))

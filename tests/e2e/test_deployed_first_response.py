@@ -1,4 +1,4 @@
-"""The first response of a deployed function, new or retired, beside a fresh interpreter's import and answer."""
+"""The first response of a deployed function, new or retired, beside what a fresh interpreter takes."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_a_retired_unit_comes_back_by_itself(gateway: Deployment) -> None:
     gateway.event("retired", "rested:1")
     status = gateway.wait_until("rested:1", lambda now: not now["instances"])
     assert status["state"] == "cold"
-    assert not os.path.exists(f"/proc/{pid}")
+    assert gateway.settled(lambda: os.path.exists(f"/proc/{pid}"), 0.5) is False
     answer = gateway.get("/rested/")
     assert answer.status == 200 and answer.start == "fork"
 
