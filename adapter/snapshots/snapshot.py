@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snapfork.adapter import hooks, interface, marks
+from snapfork.adapter import calls, hooks, interface, marks
 from snapfork.adapter.snapshots import capture, file, ownership, problems, suspects
 from snapfork.adapter.snapshots.errors import SnapshotError
 
@@ -119,6 +119,8 @@ def restore(path: str | os.PathLike[str]) -> Any:
     Raises SnapshotError in one sentence if the file is damaged, not trusted, or of another environment.
     """
     app, _ = load(file.read(path))
+    if marks.of(app) is not None:
+        calls.handler(app)  # a class of a library is that of this process, which knows of no events yet
     _run_hooks(app, "after_fork")
     return app
 

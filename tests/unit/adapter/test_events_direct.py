@@ -8,6 +8,7 @@ import json
 import pickle
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -383,3 +384,24 @@ def test_mangum_comes_with_the_first_event_of_aws_only() -> None:
         f"handler({samples.HTTP_V2!r}, None)\nassert 'mangum' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_restored_app_takes_events(tmp_path: Path) -> None:
+    """In a process that has wrapped nothing itself: there the framework's class is as it always was."""
+    import os
+    import subprocess
+
+    (tmp_path / "shop.py").write_text(
+        "from flask import Flask\nfrom snapfork.adapter import serverless\n"
+        "app = serverless(Flask('shop'))\n"
+        "app.post('/invoke')(lambda: {'ok': 1})\n"
+    )
+    steps = (
+        "import shop\nfrom snapfork.adapter import snapshot\n"
+        "snapshot(shop.app, app_dir='.').save('shop.snap')",
+        "from snapfork.adapter import restore\napp = restore('shop.snap')\n"
+        "assert app({'n': 1}, None) == {'ok': 1} and app.test_client().post('/invoke').json == {'ok': 1}",
+    )
+    environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    for code in steps:
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
