@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import queue
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+SWITCH_S = 1e-4
+"""How long the event loop keeps the GIL from the writer, which needs it between two steps of SQLite, and the
+writer from the event loop. With Python's 5 ms the two wait for each other more than for the disk."""
 MAX_BATCH = 1000
 """Operations of one commit: beyond, waiting for the rest costs the first more than the fsync."""
 
@@ -43,6 +47,7 @@ class GroupCommit:
 
     async def start(self) -> None:
         """Open the connection. Raises what opening raised."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self._thread.start()
         await self._ready
 

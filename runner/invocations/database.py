@@ -17,7 +17,9 @@ def open_file(file: Path, migrations: tuple[str, ...]) -> sqlite3.Connection:
         os.close(
             os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         )  # what lies beside it is as it is
-        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30.0)
+        connection = sqlite3.connect(
+            file, isolation_level=None, check_same_thread=False, timeout=30.0, cached_statements=256
+        )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, migrations, str(file))

@@ -76,8 +76,9 @@ MIGRATIONS = (
 _INSERT_COLUMNS = (
     "id, request_id, task_id, function, qualifier, state, due, held, enqueued, kept, meta, payload"
 )
-_CHUNKS = (128, 32, 8, 1)
-"""Rows of one statement: few texts of statements, so that SQLite's compiled ones are found again."""
+CHUNK, MOST_ROWS = 32, 256
+"""A statement has some number of rows up to the first, or a multiple of it up to the second: few texts, so
+that SQLite's compiled statements are found again, and few statements for whatever number of rows."""
 TASK_COLUMNS = (
     "i.id, request_id, task_id, function, qualifier, state, enqueued, started, ended, attempts, error, "
     "instance, destination"
@@ -196,12 +197,12 @@ def _many(
     """Run `statement` with all `rows` as its VALUES; the number of rows that it changed."""
     changed = at = 0
     mark = "(" + ",".join("?" * len(rows[0])) + ")"
-    for size in _CHUNKS:
-        while len(rows) - at >= size:
-            values = [value for row in rows[at : at + size] for value in row]
-            sql = f"{statement} {','.join([mark] * size)}{end}"
-            changed += connection.execute(sql, values).rowcount
-            at += size
+    while (left := len(rows) - at) > 0:
+        size = left if left < CHUNK else min(MOST_ROWS, left // CHUNK * CHUNK)
+        values = [value for row in rows[at : at + size] for value in row]
+        sql = f"{statement} {','.join([mark] * size)}{end}"
+        changed += connection.execute(sql, values).rowcount
+        at += size
     return changed
 
 
