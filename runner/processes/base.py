@@ -64,19 +64,12 @@ class Base:
         self.orders: dict[int, dict[str, Any]] = {}
 
     def run(self) -> None:
-        buffer = bytearray(fds.MAX_MESSAGE)
-        view = memoryview(buffer)
-        while True:
-            try:
-                size, received = fds.receive(self.control, buffer)
-            except ConnectionResetError:
-                size, received = 0, []
-            if size == 0:
-                os._exit(0)
-            if buffer[0] == frames.START:
-                self._spawn(frames.unpack_start(view[:size]), received)
+        for view, received in fds.messages(self.control):
+            if view[0] == frames.START:
+                self._spawn(frames.unpack_start(view), received)
             else:
-                self._order(frames.unpack_json(view[:size]), received)
+                self._order(frames.unpack_json(view), received)
+        os._exit(0)
 
     def _order(self, message: dict[str, Any], received: list[int]) -> None:
         operation = message["op"]

@@ -38,19 +38,11 @@ def serve(
     `in_child` undoes in an instance what only the building of the template needs; it gives the generators
     that the app has seeded itself.
     """
-    buffer = bytearray(fds.MAX_MESSAGE)
-    view = memoryview(buffer)
-    while True:
-        try:
-            size, received = fds.receive(control, buffer)
-        except ConnectionResetError:
-            return False
-        if size == 0:
-            return False
-        if buffer[0] != frames.START:
+    for view, received in fds.messages(control):
+        if view[0] != frames.START:
             fds.close_all(received)
-            return bool(frames.unpack_json(view[:size])["op"] == "go on")
-        start = frames.unpack_start(view[:size])
+            return bool(frames.unpack_json(view)["op"] == "go on")
+        start = frames.unpack_start(view)
         sys.stdout.flush()
         sys.stderr.flush()
         with life.shielded_children():
@@ -63,3 +55,4 @@ def serve(
             instance.forked(prepared, start, received)
             os._exit(0)
         fds.close_all(received)
+    return False

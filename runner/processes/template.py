@@ -465,25 +465,23 @@ def _claim_signals() -> Any:
 def serve_orders(prepared: Prepared, control: socket.socket, forker: Forker) -> None:
     """Fork an instance for every START frame until told to exit."""
     inherited = control.fileno()
-    buffer = bytearray(fds.MAX_MESSAGE)
-    view = memoryview(buffer)
-    while True:
-        try:
-            size, received = fds.receive(control, buffer)
-        except ConnectionResetError:
-            return
-        if size == 0:
-            return
-        if buffer[0] != frames.START:
-            message = frames.unpack_json(view[:size])
+    for view, received in fds.messages(control):
+        if view[0] != frames.START:
+            message = frames.unpack_json(view)
             if message["op"] == "exit":
                 return
             if forker.fork(message["number"]):
                 keep.in_child(prepared, message, socket.socket(fileno=received[0]))
             fds.close_all(received)
             continue
-        start = frames.unpack_start(view[:size])
+        start = frames.unpack_start(view)
         if forker.fork(start.number):
             os.close(inherited)
             instance.forked(prepared, start, received)
         fds.close_all(received)
+        if not measured:  # not before somebody is served: the kernel walks through all pages
+            measured = True
+            try:
+                fds.send(control, frames.pack_json({"private": memory.private_bytes()}))
+            except OSError:
+                return

@@ -42,7 +42,7 @@ class Judge:
         if digest is None:
             # The body is not here as a whole: what the signature says of it cannot be held to it, and the
             # gateway would have to keep it all. Signed uploads are small, or go through the API.
-            return 413, "body_too_large", "The body of a signed request is at most 64 KB, of known length."
+            return 413, "body_too_large", "The body of a signed request is at most 128 KB, of known length."
         try:
             key = self._auth.judge(head, str(digest) or EMPTY)
             permit(key, "invoke", str(event["function"]))

@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import socket
+from collections.abc import Iterator
 
 MAX_FDS = 8
 MAX_MESSAGE = 208 * 1024  # below the default limit (net.core.wmem_default) of one Unix datagram
@@ -56,6 +57,20 @@ def receive(sock: socket.socket, buffer: bytearray | mmap.mmap, flags: int = 0) 
             received.frombytes(data[: len(data) - len(data) % 4])
             fds.extend(map(_above_stdio, received))
     return size, fds
+
+
+def messages(sock: socket.socket) -> Iterator[tuple[memoryview, list[int]]]:
+    """What the other side sends, message by message, until it is gone; each view holds until the next."""
+    buffer = bytearray(MAX_MESSAGE)
+    view = memoryview(buffer)
+    while True:
+        try:
+            size, received = receive(sock, buffer)
+        except ConnectionResetError:
+            return
+        if size == 0:
+            return
+        yield view[:size], received
 
 
 def _above_stdio(fd: int) -> int:
