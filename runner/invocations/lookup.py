@@ -117,12 +117,6 @@ def sizes(connection: sqlite3.Connection) -> Sizes:
     )
 
 
-def waiting(connection: sqlite3.Connection, function: str) -> int:
-    """How many invocations of a function have not ended."""
-    query = "SELECT count(*) FROM invocations WHERE function = ? AND due IS NOT NULL"
-    return int(connection.execute(query, (function,)).fetchone()[0])
-
-
 def next_due(connection: sqlite3.Connection, function: str) -> float | None:
     """When the next row of a function is due."""
     query = "SELECT min(due) FROM invocations WHERE function = ? AND due IS NOT NULL"

@@ -253,10 +253,6 @@ class Queue:
         """How much there is."""
         return await self._read(lookup.sizes)
 
-    async def waiting(self, function: str) -> int:
-        """How many invocations of a function have not ended."""
-        return await self._read(lambda connection: lookup.waiting(connection, function))
-
     def _now(self, task: Task, item: Item | None = None) -> Task:
         """A task as it is in memory, which is newer than the disk."""
         if item is None:
