@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,55 +30,95 @@ _stream = ""
 
 
 class Context:
-    """See the module. Attributes are those of awslambdaric's LambdaContext and of FC's Python runtimes."""
+    """See the module. Attributes are those of awslambdaric's LambdaContext and of FC's Python runtimes.
+
+    What a handler seldom asks for is made when it does. Raises Fault for a client context that is none.
+    """
 
     def __init__(self, function: Mapping[str, Any], invocation: Mapping[str, Any]) -> None:
-        name = str(function.get("name") or "")
-        version = str(function.get("version") or "$LATEST")
-        memory = function.get("memory") or ""
-        qualifier = str(invocation.get("qualifier") or function.get("qualifier") or version)
-        timeout = float(function.get("timeout") or DEFAULT_TIMEOUT_S)
-        self._deadline_ms = int(invocation.get("deadline_ms") or (time.time() + timeout) * 1000)
+        self._function = function
+        self._invocation = invocation
+        self._deadline_ms = int(invocation.get("deadline_ms") or (time.time() + self._timeout) * 1000)
         self.aws_request_id = self.request_id = str(invocation.get("id") or uuid.uuid4())
-        self.function_name = name
-        self.function_version = "$LATEST" if version == "LATEST" else version
-        self.memory_limit_in_mb = str(memory)
+        self.function_name = str(function.get("name") or "")
+        self.function_version = str(function.get("version") or "$LATEST")
+        self.memory_limit_in_mb = str(function.get("memory") or "")
         self.invoked_function_arn = str(invocation.get("arn") or function.get("arn") or "")
-        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME") or f"/aws/lambda/{name}"
-        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or _log_stream(
-            self.function_version
-        )
-        self.tenant_id = invocation.get("tenant_id")
-        self.client_context = _client_context(invocation.get("client_context"))
-        self.identity = _identity(invocation.get("identity"))
         self.region = str(function.get("region") or "")
         self.account_id = str(function.get("account") or "")
+        self.tenant_id = invocation.get("tenant_id")
         self.retry_count = max(0, int(invocation.get("attempt") or 1) - 1)
-        self.log_project = str(function.get("log_project") or "")
-        self.log_store = str(function.get("log_store") or "")
-        self.function = SimpleNamespace(
-            name=name,
-            handler=str(function.get("handler") or ""),
-            memory=memory,
-            timeout=timeout,
-            version_id=version,
-            qualifier=qualifier,
-            initializer=str(function.get("initializer") or ""),
-            initialization_timeout=function.get("initialization_timeout") or 0,
+        told = invocation.get("client_context")
+        self.client_context = _client_context(told) if told else None
+
+    @property
+    def _timeout(self) -> float:
+        return float(self._function.get("timeout") or DEFAULT_TIMEOUT_S)
+
+    @property
+    def _qualifier(self) -> str:
+        told = self._invocation.get("qualifier") or self._function.get("qualifier")
+        return str(told or self.function_version)
+
+    @cached_property
+    def log_group_name(self) -> str:
+        return os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME") or f"/aws/lambda/{self.function_name}"
+
+    @cached_property
+    def log_stream_name(self) -> str:
+        return os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME") or _log_stream(self.function_version)
+
+    @cached_property
+    def identity(self) -> SimpleNamespace:
+        return _identity(self._invocation.get("identity"))
+
+    @cached_property
+    def log_project(self) -> str:
+        return str(self._function.get("log_project") or "")
+
+    @cached_property
+    def log_store(self) -> str:
+        return str(self._function.get("log_store") or "")
+
+    @cached_property
+    def function(self) -> SimpleNamespace:
+        """FC's: what the function is configured to be."""
+        known = self._function
+        return SimpleNamespace(
+            name=self.function_name,
+            handler=str(known.get("handler") or ""),
+            memory=known.get("memory") or "",
+            timeout=self._timeout,
+            version_id=self.function_version,
+            qualifier=self._qualifier,
+            initializer=str(known.get("initializer") or ""),
+            initialization_timeout=known.get("initialization_timeout") or 0,
         )
-        self.service = SimpleNamespace(
+
+    @cached_property
+    def service(self) -> SimpleNamespace:
+        """FC 2's: functions have no service any more, but still its words."""
+        return SimpleNamespace(
             name="",
             log_project=self.log_project,
             log_store=self.log_store,
-            qualifier=qualifier,
-            version_id=version,
+            qualifier=self._qualifier,
+            version_id=self.function_version,
         )
-        self.credentials = SimpleNamespace(
+
+    @cached_property
+    def credentials(self) -> SimpleNamespace:
+        """FC's, from the function's environment."""
+        return SimpleNamespace(
             access_key_id=os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID", ""),
             access_key_secret=os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ""),
             security_token=os.environ.get("ALIBABA_CLOUD_SECURITY_TOKEN", ""),
         )
-        self.tracing = SimpleNamespace(span_context="", jaeger_endpoint="", span_baggages={})
+
+    @cached_property
+    def tracing(self) -> SimpleNamespace:
+        """FC's; nothing is traced here."""
+        return SimpleNamespace(span_context="", jaeger_endpoint="", span_baggages={})
 
     @property
     def logger(self) -> logging.Logger:
@@ -96,10 +137,8 @@ class Context:
         return f"Context(request_id={self.request_id!r}, function_name={self.function_name!r})"
 
 
-def _client_context(told: Any) -> SimpleNamespace | None:
+def _client_context(told: Any) -> SimpleNamespace:
     """Lambda's: base64 of JSON {"client": {...}, "custom": {...}, "env": {...}}. Raises Fault."""
-    if not told:
-        return None
     try:
         text = told if str(told).lstrip().startswith("{") else base64.b64decode(told, validate=True)
         parsed = json.loads(text)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 GONE = 499
 """The status of a request whose client left before it was answered."""
 MAX_NAME = 100
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 MS = 1_000_000
 MB = 1024.0  # of ru_maxrss, which is in kilobytes
 
@@ -104,20 +105,17 @@ class Ledger:
             self._running[account] = None
         if self._is_bracketed(account):
             account.bracketed = True
-            self._say(account, self._first_line(account))
+            stdio.say(account.id, self._first_line(account).encode() + b"\n")
         return account
 
     def bracket(self, account: Account) -> None:
         """The last bytes of the answer are about to go out: whoever has them may ask for the lines."""
         if not account.bracketed:
             return
-        account.bracketed = False
-        sys.stdout.flush()
-        sys.stderr.flush()
         now_ns = time.monotonic_ns()
         with self._lock:
             self._bill(now_ns)
-        self._say(account, self._last_lines(account, now_ns))
+        stdio.say(account.id, self._closing(account, now_ns))
 
     def end(self, account: Account, status: int, error: str = "") -> None:
         """The request is over; only the first call counts. status: 0 where the client never got an answer."""
@@ -128,9 +126,14 @@ class Ledger:
             account.ended = True
             self._bill(now_ns)
             self._running.pop(account, None)
-        self.bracket(account)
-        if self._records:
-            stdio.record(account.id, json.dumps(self._record(account, status, error, now_ns)).encode())
+        lines = self._closing(account, now_ns) if account.bracketed else b""
+        data = json.dumps(self._record(account, status, error, now_ns)).encode() if self._records else b""
+        if lines and data:
+            stdio.conclude(account.id, lines, data)
+        elif lines:
+            stdio.say(account.id, lines)
+        elif data:
+            stdio.record(account.id, data)
 
     def run_header(self, account: Account) -> str:
         """What units.RUN_HEADER tells of a run so far."""
@@ -142,7 +145,7 @@ class Ledger:
         }
         if self.is_event:  # its answer begins when it has run
             told["run_ms"] = round((time.monotonic_ns() - account.started_ns) / MS, 3)
-        return json.dumps(told, separators=(",", ":"))
+        return _compact(told)
 
     # -- what is counted ---------------------------------------------------------------------------------
 
@@ -210,8 +213,12 @@ class Ledger:
             told.append(f"Init Duration: {init:.2f} ms")
         return f"END RequestId: {account.id}\n" + "\t".join(told)
 
-    def _say(self, account: Account, text: str) -> None:
-        stdio.say(account.id, text.encode() + b"\n")
+    def _closing(self, account: Account, now_ns: int) -> bytes:
+        """What stands below the app's own output."""
+        account.bracketed = False
+        sys.stdout.flush()  # a line that the app has not ended
+        sys.stderr.flush()
+        return self._last_lines(account, now_ns).encode() + b"\n"
 
 
 def invocation_of(head: Head) -> dict[str, Any]:

@@ -85,14 +85,18 @@ class Sink:
         os.close(fd)
         self._own = True
 
-    def emit(self, kind: str, request_id: str, payload: bytes) -> None:
-        """Take one unit; it is written now if the pipe has room."""
+    def emit(self, kind: str, request_id: str, payload: bytes, more: tuple[str, bytes] | None = None) -> None:
+        """Take one unit; it is written now if the pipe has room. more: kind and payload of the next one."""
         if self.fd < 0:
             _write_all(1 if kind == "O" else 2, payload)
             return
         if len(payload) > RING:
             payload = payload[:RING] + b"\n[cut: %d bytes in one piece]" % len(payload)
         unit = frames(kind, request_id, payload)
+        if more is not None:
+            unit += frames(more[0], request_id, more[1])
+            if sum(map(len, unit)) <= FRAME:
+                unit = [b"".join(unit)]
         size = sum(map(len, unit))
         with self.lock:
             self.ring.append((size, max(1, payload.count(b"\n")), unit))
@@ -295,6 +299,11 @@ def record(request_id: str, data: bytes) -> None:
     """Tell the log process of a request: JSON, which is not printed."""
     if _sink.fd >= 0:
         _sink.emit("I", request_id, data)
+
+
+def conclude(request_id: str, line: bytes, data: bytes) -> None:
+    """`say` and `record` at once."""
+    _sink.emit("O", request_id, line, ("I", data))
 
 
 def pump() -> bool:

@@ -62,9 +62,10 @@ class Noted(Conversation):
 
     def _announce(self, size: int) -> None:
         super()._announce(size)
-        self.ledger.bracket(self.account)
         if self.ledger.is_event:  # it has nothing more to do
             self._note()
+        else:
+            self.ledger.bracket(self.account)
 
     def _settle(self) -> bool:
         goes_on = super()._settle()
