@@ -11,6 +11,12 @@ import pytest
 from holder import NAME, SOURCE
 
 
+@pytest.fixture(autouse=True)
+def plain_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the tests is not a part of the app; pytest-xdist's workers hold open files in theirs."""
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+
+
 @pytest.fixture
 def module(tmp_path: Path) -> Iterator[types.ModuleType]:
     """A user's module with an app and some state."""
