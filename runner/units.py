@@ -16,12 +16,12 @@ INVOCATION_HEADER = b"x-snapfork-invocation"
 """On the direct listener: the invocation's context, JSON in ASCII (see invocations/model.py)."""
 ERROR_HEADER = b"x-snapfork-error"
 """On answers of direct requests. By the gateway in the app's place: timeout, instance_died, out_of_memory,
-too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled"; the
-body is then the dialect's JSON of the error."""
+too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled";
+the body is then the dialect's JSON of the error."""
 
 RUN_HEADER = b"x-snapfork-run"
-"""On answers of instances to direct requests, optional: JSON of how it was run, {"instance", "start", "run_ms",
-"init_ms", "memory_mb"}, each optional; it spares the caller a question to the log process."""
+"""On answers of instances to direct requests, optional: JSON of how it was run, {"instance", "start",
+"run_ms", "init_ms", "memory_mb"}, each optional; it spares the caller a question to the log process."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Unit:
     (serve_config.Interpreter). environment: the whole environment of its processes before `env`; None: the
     runner's own. initializer, pre_stop: {"handler", "timeout"} or None. context: what a handler's context
     says of the function: {"dialect", "name", "version", "memory", "region", "account", "arn", "handler", ..}.
-    minimum: provisioned instances.
+    minimum: provisioned instances. signer: the public key (hex) that a snapshot as `target` is signed
+    with, the runner's own; its processes may be of a user who cannot read whom the runner trusts.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Unit:
     pre_stop: dict[str, Any] | None = None
     context: dict[str, Any] = field(default_factory=dict)
     minimum: int = 0
+    signer: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -61,7 +61,10 @@ def snapshot(
     """
     _run_hooks(app, "before_snapshot")
     try:
-        return take(app, by_value=by_value, by_reference=by_reference, app_dir=app_dir, target=target)
+        home = _home(app) or _script()
+        return take(
+            app, by_value=by_value, by_reference=by_reference, app_dir=app_dir, target=target, home=home
+        )
     finally:
         _run_hooks(app, "after_fork")
 
@@ -77,14 +80,15 @@ def take(
     state: Any = None,
     notes: Mapping[Hashable, str] | None = None,
     since: float | None = None,
+    home: Any = None,
 ) -> Snapshot:
     """As `snapshot`, for the runner, which calls the hooks itself.
 
     `settings` are kept in the file, and `state` travels with the app: what its lifespan has filled. `notes`
-    and `since`: see `suspects.find`.
+    and `since`: see `suspects.find`. home: the module that the app is from, where it is known.
     """
     kind = interface.detect(app)
-    home = _home(app)
+    home = home or _home(app)
     directory = app_dir or (ownership.directory_of(home) if home else os.getcwd())
     wanted = [*by_value, "__main__"] if home is sys.modules.get("__main__") else by_value
     rule = ownership.Ownership(os.path.abspath(directory), wanted, by_reference)
@@ -186,6 +190,16 @@ def _home(app: Any) -> Any:
         if any(value is app for value in list(getattr(module, "__dict__", {}).values())):
             return module
     return sys.modules.get(getattr(app, "import_name", None) or "")
+
+
+def _script() -> Any:
+    """`__main__`, if it is what asks for the snapshot: a script may hold its app nowhere but in the call."""
+    frame = sys._getframe(1)
+    ours = __name__.partition(".snapshots")[0]
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(ours):
+        frame = frame.f_back
+    main = sys.modules.get("__main__")
+    return main if main is not None and frame.f_globals is vars(main) else None
 
 
 def _run_hooks(app: Any, name: str) -> None:

@@ -27,6 +27,7 @@ def unit_order(unit: Unit, user: User | None, *, stocked: bool) -> dict[str, Any
         "environment": unit.environment,
         "record": True,
         "stocked": stocked,
+        "signer": unit.signer,
         "elsewhere": not stocked,
     }
     home = (unit.environment or {}).get("HOME")

@@ -83,9 +83,10 @@ def enter(order: dict[str, Any]) -> dict[str, Any]:
     path = os.path.abspath(order["target"])
     begun = time.perf_counter()
     try:
-        opened = file.read(path)
+        trusted = _trusted(order)
+        opened = file.read(path, trusted)
         try:
-            there, is_new = _take(Store(order["data_dir"]), path, opened, order["forget"])
+            there, is_new = _take(Store(order["data_dir"]), path, opened, order["forget"], trusted)
             about: dict[str, Any] = {}
         except (StoreError, OSError) as error:
             opened.verify_buffers()
@@ -98,7 +99,14 @@ def enter(order: dict[str, Any]) -> dict[str, Any]:
     return {"found": _found(there, opened, _created(opened), 0.0) | about}
 
 
-def _take(store: Store, path: str, opened: Any, mistrusted: str) -> tuple[str, bool]:
+def _trusted(order: dict[str, Any]) -> set[bytes]:
+    """The public keys that count: this user's, and of a deployed function the one that signed it anew."""
+    from snapfork.adapter.snapshots import keys
+
+    return keys.trusted() | ({bytes.fromhex(order["signer"])} if order.get("signer") else set())
+
+
+def _take(store: Store, path: str, opened: Any, mistrusted: str, trusted: set[bytes]) -> tuple[str, bool]:
     """(where the store has the file, whether it came there now)."""
     from snapfork.adapter.snapshots import file
 
@@ -107,10 +115,10 @@ def _take(store: Store, path: str, opened: Any, mistrusted: str) -> tuple[str, b
     if there == mistrusted:
         store.discard(name)
     if os.path.exists(there):
-        file.read(there)
+        file.read(there, trusted)
         return there, False
     with store.copy_of(path) as draft:
-        copy = file.read(draft)
+        copy = file.read(draft, trusted)
         copy.path = path  # what is wrong with it is told of the file that the user knows
         copy.verify_buffers()
         if address(copy) != name:

@@ -32,6 +32,14 @@ def is_one(data: bytes) -> bool:
     return data.startswith(file.MAGIC)
 
 
+def signer(place: Path) -> str:
+    """The public key that what `adopt` has written there is signed with, as hex. Raises OSError."""
+    try:
+        return file.parse(place).signer.hex()
+    except SnapshotError as error:
+        raise OSError(str(error)) from None
+
+
 def adopt(source: Path, place: Path, places: Places) -> int:
     """Check the snapshot `source` and write it, signed by us, to `place`; its size. Raises BadPackage."""
     try:

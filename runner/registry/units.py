@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from snapfork.runner.registry import environment, names, packages
+from snapfork.runner.registry import environment, names, packages, snapshots
 from snapfork.runner.registry.core import Site
 from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.errors import OperationError
@@ -47,7 +47,8 @@ class Registry(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a version's processes run on. modules, libraries, programs: directories of its layers."""
+    """What a version's processes run on. modules, libraries, programs: directories of its layers.
+    signer: whose public key (hex) the snapshot bears."""
 
     directory: str
     snapshot: str
@@ -55,6 +56,7 @@ class Prepared:
     modules: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    signer: str = ""
 
 
 @dataclass
@@ -195,6 +197,7 @@ class Deduction:
             _present(layers, f"python/lib/python{interpreter.version}/site-packages", "python"),
             _present(layers, "lib"),
             _present(layers, "bin"),
+            snapshots.signer(directory / packages.SNAPSHOT) if package.kind == "snap" else "",
         )
 
     def _unit(self, function: Function, version: Version, prepared: Prepared) -> Unit:
@@ -221,6 +224,7 @@ class Deduction:
             initializer=_hook(configuration.initializer),
             pre_stop=_hook(configuration.pre_stop),
             context=self._context(version, configuration),
+            signer=prepared.signer,
         )
         text = json.dumps(unit.as_dict(), sort_keys=True)
         return replace(unit, revision=hashlib.sha256(text.encode()).hexdigest()[:16])
