@@ -12,8 +12,8 @@ from holder import NAME, SOURCE
 
 
 @pytest.fixture(autouse=True)
-def plain_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever runs the tests is not a part of the app; pytest-xdist's workers hold open files in theirs."""
+def plain_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the tests is not a part of the app."""
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
 
 
