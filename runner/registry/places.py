@@ -3,22 +3,25 @@
     DATA_DIR/            0700: the registry, keys, packages as they came (packages/, drafts/)
     PUBLIC/code/HASH/    unpacked packages            read-only for functions
     PUBLIC/environments/ installed packages           read-only for functions
-    PUBLIC/homes/NAME.N/ a function's HOME            its own; N tells it from a later function's of that name
+    PUBLIC/homes/NAME.N/ a function's HOME            its own; N is nobody else's to guess
 
 PUBLIC is DATA_DIR itself as long as functions run as the runner's own user. Functions of another user (a
 runner that was started as root) could not pass through a directory of mode 0700, and nobody should have to
 open it: for them PUBLIC is a directory of its own beside the private one, or, where that lies in something
 private too (/root), below /var/lib. It belongs to root, and others may enter and read it, not list or write.
+So a function, which runs as the same user as all, does not find another's HOME: N comes from a secret.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
+import secrets
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snapfork.runner.errors import UserError
@@ -43,6 +46,7 @@ class Places:
     data: Path
     public: Path
     user: User | None
+    secret: bytes = field(default=b"", repr=False)
 
     @property
     def packages(self) -> Path:
@@ -62,12 +66,17 @@ class Places:
 
     def home(self, function: str, created: float) -> Path:
         """A function's HOME, made if need be: private to the user it runs as."""
-        path = self.public / "homes" / home_name(function, created)
+        path = self.public / "homes" / self.home_name(function, created)
         if not path.is_dir():
             path.mkdir(mode=0o700)
             if self.user is not None:
                 os.chown(path, self.user.uid, self.user.gid)
         return path
+
+    def home_name(self, function: str, created: float) -> str:
+        """The name of a function's HOME; another for a later function of that name."""
+        which = f"{function} {int(created * 1000):x}".encode()
+        return f"{function}.{hmac.digest(self.secret, which, 'sha256').hex()[:24]}"
 
     def keep_homes(self, names: set[str]) -> None:
         """Remove all homes but those of these names."""
@@ -81,7 +90,7 @@ def places(data_dir: str | os.PathLike[str], user: User | None = None) -> Places
     data = private_directory(data_dir).resolve()
     other = user if user is not None and user.uid != os.geteuid() else None
     public = data if other is None else _public(data, other)
-    made = Places(data, public, other)
+    made = Places(data, public, other, _secret(data / "homes.secret"))
     for path in (made.packages, made.drafts):
         path.mkdir(mode=0o700, exist_ok=True)
     for path in (made.code, made.environments, public / "homes"):
@@ -97,11 +106,6 @@ def tidy(made: Places) -> None:
     _forget_after_boot(made)
 
 
-def home_name(function: str, created: float) -> str:
-    """The name of a function's HOME."""
-    return f"{function}.{int(created * 1000):x}"
-
-
 def remove(path: Path) -> None:
     """Remove a file or a tree; one that is gone is fine."""
     if path.is_dir() and not path.is_symlink():
@@ -109,6 +113,19 @@ def remove(path: Path) -> None:
     else:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+
+
+def _secret(path: Path) -> bytes:
+    """What only this runner knows; made at its first start."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        secret = secrets.token_bytes(32)
+    draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_bytes(secret)
+    draft.replace(path)
+    return secret
 
 
 def _public(data: Path, user: User) -> Path:

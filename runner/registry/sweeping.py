@@ -11,7 +11,6 @@ from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.model import LayerVersion, Version
 from snapfork.runner.registry.names import layer_of
 from snapfork.runner.registry.packages import Packages
-from snapfork.runner.registry.places import home_name
 from snapfork.runner.registry.rows import GoneLayer, Lock, Package
 
 PERIOD = 600.0
@@ -55,8 +54,9 @@ class Sweeping(Core):
                 await self.commit([], [*gone, *locks, *packages])
         await self.packages.collect(lambda digest: self.image.get(Package, digest) is not None)
         await self.environments.collect(self._has_environment)
-        names = {home_name(one.name, one.created) for one in self.image.functions()}
-        await asyncio.to_thread(self.packages.places.keep_homes, names)
+        places = self.packages.places
+        names = {places.home_name(one.name, one.created) for one in self.image.functions()}
+        await asyncio.to_thread(places.keep_homes, names)
 
     def _held(self, gone_layers: set[str]) -> set[str]:
         """The packages that something refers to."""
