@@ -211,9 +211,9 @@ class Deployment:
     def tail(self) -> str:
         return (self.directory / "output").read_text()[-6000:]
 
-    def wait_for(self, text: str) -> str:
+    def wait_for(self, text: str, within: float = HANG_S) -> str:
         """The first line of output with `text` in it."""
-        deadline = time.monotonic() + HANG_S
+        deadline = time.monotonic() + within
         while True:
             for line in (self.directory / "output").read_text().splitlines():
                 if text in line:
