@@ -20,7 +20,7 @@ def frozen_heap() -> None:
     """The collector stays as the app has it, and visits the template's objects in instances."""
 
     def report() -> dict[str, int]:
-        return {"collected": 0, "rss_bytes": memory.rss_bytes(), "private_bytes": 0}
+        return {"collected": 0, "rss_bytes": memory.rss_bytes()}
 
     freeze.freeze = report
     freeze.thaw = nothing
@@ -33,7 +33,7 @@ def passing_handlers() -> None:
 
 def rehearsed_start() -> None:
     """No template has run an instance's first steps before it forks."""
-    instance._rehearse = nothing
+    instance.rehearse = nothing
 
 
 def rehearsed_requests() -> None:

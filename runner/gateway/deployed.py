@@ -247,7 +247,7 @@ class Deployed:
         if revision == self.unit.revision:
             self._failed = ""
             self._failures = 0
-        self.size = int(template.report.get("private", 0)) or int(template.report.get("rss", 0))
+        self.size = _size(template)
         self._event(
             "ready",
             revision,
@@ -297,6 +297,8 @@ class Deployed:
         if requests != self._requests or self.pool.queue:
             self._requests = requests
             self.used_ns = now
+        if self.function.template is not None:
+            self.size = _size(self.function.template)
         building = self.function.building
         if self.pool.minimum and not self._is_on_hold():
             self.need()
@@ -349,6 +351,10 @@ class Deployed:
 
 def _revision(config: FunctionConfig) -> str:
     return config.unit.revision if config.unit is not None else ""
+
+
+def _size(template: Template) -> int:
+    return int(template.report.get("private", 0)) or int(template.report.get("rss", 0))
 
 
 def _stages(template: Template) -> dict[str, float]:

@@ -68,7 +68,7 @@ class Keeping(Errand):
 
     def _verify(self, number: int, sock: int) -> None:
         log_read, log_write = output_pipe(self._user)
-        order = self._order | {"restore": self._draft, "verify": self._draft, "keep": False}
+        order = self._order | {"restore": self._draft, "verify": self._draft, "keep": False, "early": False}
         self._get_base().load(number, order, sock, log_write)
         os.close(log_write)
         self._core.attach_log(log_read, self._name, "snapshot", 0)

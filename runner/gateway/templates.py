@@ -120,6 +120,8 @@ class Template:
             self.report = message["ready"]
             self.state = READY
             self._owner.template_ready(self, self.report)
+        elif "private" in message:
+            self.report["private"] = message["private"]
         elif "failed" in message:
             self.state = FAILED
             self.error = message["failed"]["sentence"]

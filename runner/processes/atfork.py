@@ -45,6 +45,7 @@ because what one of a group takes another gives back."""
 _passing = False
 _main_thread: Any = None
 _generator: Any = None
+_noted: list[list[Any]] = []
 _seed = _random.Random.seed  # random.Random.seed() ends there, after a dozen further page copies
 
 
@@ -54,7 +55,7 @@ def prepare() -> int:
     _main_thread = getattr(sys.modules.get("threading"), "_main_thread", None)
     _generator = getattr(sys.modules.get("random"), "_inst", None)
     groups = list(_groups())
-    lists = _lists(tuple(handler for group in groups for handler in group))
+    lists = _noted or _lists(groups)
     found = 0
     for group in groups:
         places = [place for handler in group for place in _places(handler, lists)]
@@ -64,6 +65,11 @@ def prepare() -> int:
             found += len(places)
     _passing = True
     return found
+
+
+def note_lists() -> None:
+    """In a base, before what it holds is frozen: its templates would not find those lists any more."""
+    _noted[:] = _lists(list(_groups()))
 
 
 def is_passing() -> bool:
@@ -103,8 +109,9 @@ def _attribute(thing: Any, path: str) -> Any:
     return thing
 
 
-def _lists(known: tuple[Handler, ...]) -> list[list[Any]]:
-    """The interpreter's lists of handlers: of callables only, with at least one of `known` in each."""
+def _lists(groups: list[tuple[Handler, ...]]) -> list[list[Any]]:
+    """The interpreter's lists of handlers: of callables only, with at least one of `groups` in each."""
+    known = tuple(handler for group in groups for handler in group)  # a list would be found, too
     return [
         thing
         for thing in gc.get_objects()

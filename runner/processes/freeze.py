@@ -15,7 +15,7 @@ _collecting = True
 
 
 def freeze() -> dict[str, int]:
-    """Collect and freeze; returns {"collected", "rss_bytes", "private_bytes"}.
+    """Collect and freeze; returns {"collected", "rss_bytes"}.
 
     The collector stays off until `thaw`: a collection in the template would be paid by later forks. How many
     objects there are is not told: CPython would walk through all of them, for ten milliseconds.
@@ -28,11 +28,7 @@ def freeze() -> dict[str, int]:
     _collecting = gc.isenabled()
     gc.disable()
     gc.freeze()
-    return {
-        "collected": collected,
-        "rss_bytes": memory.rss_bytes(),
-        "private_bytes": memory.private_bytes(),
-    }
+    return {"collected": collected, "rss_bytes": memory.rss_bytes()}
 
 
 def thaw() -> None:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 PRE_STOP_S = 10.0
 """How long pre_stop hooks may take together."""
-REHEARSALS = 12
-"""CPython specialises a function's code after some eight calls."""
+REHEARSALS, REHEARSALS_MORE = 12, 2
+"""CPython specialises a function's code after some eight calls; a template whose base has rehearsed needs
+only its own look-ups."""
 FAILED_START = 70
 """Exit status of an instance whose start failed (EX_SOFTWARE of sysexits.h)."""
 
@@ -66,10 +67,11 @@ class Prepared:
 
     def make_ready(self) -> None:
         """Look up, once for all instances, what each would otherwise pay for."""
+        rounds = REHEARSALS_MORE if self.order.get("stocked") else REHEARSALS
         self.after_fork = hooks.after_fork(self.loaded.hooks)
         self.arm_each = not life.is_armed_by_group()
         self.touched = Touched()
-        _rehearse(self)
+        rehearse(self, rounds)
         atfork.prepare()
 
 
@@ -104,15 +106,15 @@ def wake(prepared: Prepared) -> None:
     afterfork.repair()
 
 
-def _rehearse(prepared: Prepared) -> None:
-    """In the template: begin like an instance a few times, on descriptors of no use.
+def rehearse(prepared: Prepared, rounds: int = REHEARSALS) -> None:
+    """In the template, and in a base: begin like an instance a few times, on descriptors of no use.
 
     CPython then has specialised this code and cached its look-ups, which a child would otherwise do, each on
     three or four pages that it is the first to write to: 150 of a thousand page copies of a Flask start.
     """
     ours = os.dup(1)
     order = frames.pack_start(frames.StartFrame(frames.FORK, False, 1, 0, 0, 0, b""))
-    for _ in range(REHEARSALS):
+    for _ in range(rounds):
         control, gateway = fds.pair()
         read, write = os.pipe2(os.O_CLOEXEC)
         link = _begin(

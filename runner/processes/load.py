@@ -76,7 +76,7 @@ def load(order: Mapping[str, Any]) -> Loaded:
     except targets.TargetError as error:
         raise LoadError(str(error)) from None
     with _flask_stays_quiet():
-        module = import_module(target.module, app_dir)
+        module = import_module(target.module, app_dir, fresh=not order.get("stocked"))
         found = find_attribute(module, target, app_dir)
         is_event = not target.called and handlers.is_event(found, target.attr, order)
         app = found if is_event else _make(found, target, app_dir)
@@ -146,13 +146,17 @@ def _set_environment(env: Mapping[str, str], threads: dict[str, Any], done: Mapp
             os.environ[name] = value
 
 
-def import_module(name: str, app_dir: str) -> ModuleType:
-    """Import module `name` with `app_dir` first on the path. Raises LoadError."""
+def import_module(name: str, app_dir: str, fresh: bool = True) -> ModuleType:
+    """Import module `name` with `app_dir` first on the path. Raises LoadError.
+
+    fresh: directories may have changed within the resolution of their times, and are read again.
+    """
     if not os.path.isdir(app_dir):
         raise LoadError(f"{app_dir} is not a directory: say with --app-dir where the app is.")
     if sys.path[:1] != [app_dir]:
         sys.path.insert(0, app_dir)
-    importlib.invalidate_caches()
+    if fresh or app_dir in sys.path_importer_cache:
+        importlib.invalidate_caches()
     _check_shadow(name.partition(".")[0], app_dir)
     try:
         return importlib.import_module(name)

@@ -290,6 +290,15 @@ def install(pipe_fd: int, on_loss: Callable[[int], None] | None = None) -> None:
     _sink.on_loss = on_loss
 
 
+def restore(out: int, err: int) -> None:
+    """Undo `install`: descriptors 1 and 2 are again what `out` and `err`, which are taken over, are of."""
+    for fd, number in ((out, 1), (err, 2)):
+        os.dup2(fd, number)
+        os.close(fd)
+    _sink.lead(-1)
+    _sink.on_loss = None
+
+
 def say(request_id: str, line: bytes) -> None:
     """Print a line of our own among the app's, on standard output."""
     _sink.emit("O", request_id, line)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from snapfork.adapter import settings
 from snapfork.runner.http.forwarded import Trusted
 from snapfork.runner.http.routes import Route, Routes
-from snapfork.runner.processes import warmup
+from snapfork.runner.processes import rehearsal, warmup
 from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.serving import Served
 
@@ -65,20 +65,41 @@ def close() -> bool:
 
     None of them will look for garbage, pools or threads in it again. False if this process cannot be forked.
     """
-    from snapfork.runner.processes import afterfork
+    from snapfork.runner.processes import afterfork, atfork, immortal
     from snapfork.runner.processes.loops import TemplateLoop
 
     for name in SERVING:
         importlib.import_module(name)
     for interface in ("wsgi", "asgi"):
         loop = TemplateLoop() if interface == "asgi" else None
-        warmup.run_in(_nobody(interface), loop.loop if loop is not None else None)
+        served = _nobody(interface)
+        warmup.run_in(served, loop.loop if loop is not None else None)
+        for app in rehearsal.apps(interface):
+            served.app = app
+            for path in rehearsal.PATHS:
+                warmup.raw_answer(served, path, loop.loop if loop is not None else None)
+        served.app = None
         if loop is not None:
             loop.end()
+        _rehearse_starts(served)
     gc.collect()
     afterfork.note_generators()
+    atfork.note_lists()
+    immortal.mark_all()
     gc.freeze()
     return len(os.listdir("/proc/self/task")) == 1
+
+
+def _rehearse_starts(served: Served) -> None:
+    from snapfork.runner.processes import instance, stdio
+    from snapfork.runner.processes.load import Loaded
+
+    loaded = Loaded(None, served.interface, served.settings, {}, "-")
+    out, err = os.dup(1), os.dup(2)
+    try:
+        instance.rehearse(instance.Prepared({}, loaded, served))
+    finally:
+        stdio.restore(out, err)
 
 
 def _nobody(interface: str) -> Served:

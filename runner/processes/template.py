@@ -100,7 +100,6 @@ class Builder:
         self.recorder = Recorder()
         self.begun_ns = time.time_ns()
         self.init_ms = 0.0
-        self.private = 0
         self.forker: Forker | None = None
         self.spans = cold.spans_of(order)
 
@@ -397,7 +396,6 @@ class Builder:
                 prepared.init_ms = self.init_ms
             prepared.make_ready()
             stats = freeze.freeze()
-            self.private = stats["private_bytes"]
             about["detail"] = f"{stats['rss_bytes'] / 1e6:.0f} MB resident"
         self._came_up(prepared)
         self._ready(prepared, "fork", told, self_pid)
@@ -425,7 +423,7 @@ class Builder:
             "findings": findings,
             "warmup": self.warmups,
             "rss": memory.rss_bytes(),
-            "private": self.private,
+            "private": memory.faulted_bytes(),
             "buffers": prepared.loaded.buffers,
             "keeps": prepared.recorder is not None,
             "init_ms": self.init_ms,
@@ -465,6 +463,7 @@ def _claim_signals() -> Any:
 def serve_orders(prepared: Prepared, control: socket.socket, forker: Forker) -> None:
     """Fork an instance for every START frame until told to exit."""
     inherited = control.fileno()
+    measured = False
     for view, received in fds.messages(control):
         if view[0] != frames.START:
             message = frames.unpack_json(view)

@@ -138,4 +138,4 @@ def test_the_standard_librarys_fork_handlers_pass_once() -> None:
 def test_what_the_app_froze_itself_stays_out_of_collections(tmp_path: Path) -> None:
     said = take_through(tmp_path, "import gc\ngc.disable()\ndef use():\n    return gc.isenabled()")
     assert results(said) == [False, False]
-    assert said["freeze"]["private_bytes"] > 1_000_000 and said["freeze"]["rss_bytes"] > 1_000_000
+    assert said["freeze"]["rss_bytes"] > 1_000_000
