@@ -12,11 +12,12 @@ import socket
 import time
 from typing import Any
 
-from snapfork.runner.processes import audit, keep, life, stdio, template
+from snapfork.runner.processes import audit, keep, life, stdio
+from snapfork.runner.processes.builder import Builder, Failed
 from snapfork.runner.processes.instance import Prepared
 
 
-class Capturer(template.Builder):
+class Capturer(Builder):
     """A builder that takes no app which cannot be forked: what a fork loses, a file does not hold either."""
 
     records = True
@@ -29,7 +30,7 @@ class Capturer(template.Builder):
                 for one in findings
                 if one.severity == "spawn"
             ]
-            raise template.Failed("The app holds what cannot be captured:\n  " + "\n  ".join(told))
+            raise Failed("The app holds what cannot be captured:\n  " + "\n  ".join(told))
         return super()._conclude(prepared, findings, self_pid)
 
     def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
@@ -42,7 +43,7 @@ def _with_paths(prepared: Prepared) -> None:
     try:
         keep.make(prepared)
     except keep.NotKept as error:
-        raise template.Failed(error.sentence) from None
+        raise Failed(error.sentence) from None
 
 
 def main(setup: dict[str, Any]) -> None:
@@ -59,7 +60,7 @@ def main(setup: dict[str, Any]) -> None:
         if prepared is not None:
             ready_ms = (time.perf_counter() - begun) * 1000
             builder.tell({"done": _work(prepared, setup["capture"]) | {"ready_ms": ready_ms}})
-    except template.Failed as failure:
+    except Failed as failure:
         builder.tell({"failed": {"sentence": failure.sentence, "traceback": failure.traceback}})
     stdio.drain()
     os._exit(0)
@@ -72,11 +73,11 @@ def _work(prepared: Prepared, wish: dict[str, Any]) -> dict[str, Any]:
             message["captured"] = keep.capture(prepared, wish.pop("output"), **wish)
         message["answers"] = keep.replay(prepared)
     except keep.NotKept as error:
-        raise template.Failed(error.sentence) from None
+        raise Failed(error.sentence) from None
     except BaseException as error:  # hooks and start-up code of the user
         import traceback
 
-        raise template.Failed(
+        raise Failed(
             f"a hook or start-up code failed: {type(error).__name__}: {error}", traceback.format_exc()
         ) from None
     return message

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from snapfork.runner.processes import apart, audit, keep, life, stdio, template
+from snapfork.runner.processes import apart, audit, keep, life, stdio
+from snapfork.runner.processes.builder import Builder, Failed
 from snapfork.runner.processes.inspect_app import Inspector
 
 
-class Examiner(template.Builder):
+class Examiner(Builder):
     """A builder that lets an inspector look on."""
 
     records = True
@@ -83,7 +84,7 @@ def main(setup: dict[str, Any]) -> None:
     examiner = Examiner(setup["order"] | {"setup": setup}, control)
     try:
         examiner.build()
-    except template.Failed as failure:
+    except Failed as failure:
         examiner.tell({"failed": {"sentence": failure.sentence, "traceback": failure.traceback}})
     stdio.drain()
     os._exit(0)
