@@ -16,14 +16,14 @@ from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.gateway.templates import Template
+from snapfork.runner.gateway.trial import Trial
 from snapfork.runner.gateway.unit_order import has_records, unit_order
 from snapfork.runner.kept.store import config_home
-from snapfork.runner.policy.elastic import backoff_s, effective_maximum
+from snapfork.runner.policy.elastic import backoff_s
 from snapfork.runner.processes.target import is_snapshot
 from snapfork.runner.serve_config import FunctionConfig
-from snapfork.runner.wire.frames import FORK, SPAWN, START_NAMES
+from snapfork.runner.wire.frames import FORK, SPAWN
 
-TRIAL_DEADLINE_S = 15.0
 SLOW_IMPORT_S = 20.0
 EARLY_S = 0.03
 """How long a template that can be called, and is not warmed up, waits for a first request."""
@@ -73,7 +73,6 @@ class Function:
         sticky = len(routes) == 1 and not routes[0]["prefix"]
         self.pool = Pool(core, door, config.name, sticky=sticky, user=self.user)
         self.pool.on_report = self._instance_report
-        self.pool.on_trial_over = self.trial_over
         self._listener = listener
         self._bases = bases
         self._on_frame = on_frame
@@ -83,14 +82,13 @@ class Function:
         self.version = 0
         self.base: Base | None = None
         self.last_error: str | None = None
-        self.trial: dict[str, Any] = {}
+        self.trial = Trial(core, self.pool, self._trial_over)
         self._announce = False
         self.is_up = False
         self._skip: list[int] = []
         self._order: dict[str, Any] = {}
         self._crashes = 0
         self._ready_ns = 0
-        self._trial_number = 0
         self.found: dict[str, Any] | None = None
         self.kept: Kept | None = None
         self._keeping: Keeping | None = None
@@ -384,48 +382,21 @@ class Function:
     # -- the trial start -------------------------------------------------------------------------------
 
     def _start_trial(self, template: Template) -> None:
-        """Spares of a new template begin where its trial instance has been; new code also waits for it."""
         if template is not self.template or self.pool.starter is None or self.core.stopping:
             return
-        one = self.pool.start(self.pool.mode, trial=True)
-        self._trial_number = one.number
-        self.trial = {}
-        self.core.loop.call_later(TRIAL_DEADLINE_S, self._give_up_trial, one)
+        self.trial.start()
 
     def _instance_report(self, one: Instance, message: dict[str, Any]) -> None:
-        if "trial" in message and one.number == self._trial_number:
-            self.trial = message["trial"]
+        if "trial" in message:
+            self.trial.reported(one, message["trial"])
         elif "failed" in message:
             self.last_error = message["failed"]["sentence"]
             failed = message["failed"]
             self.core.console.failed(self.name, failed["sentence"], failed.get("traceback"))
 
-    def trial_over(self, one: Instance) -> None:
-        """The trial instance is dead: with its figures, or without."""
-        self._end_trial(one.number)
-
-    def _give_up_trial(self, one: Instance) -> None:
-        if one.number == self._trial_number:
-            one.kill("trial deadline")
-            self._end_trial(one.number)
-
-    def _end_trial(self, number: int) -> None:
-        if number != self._trial_number:
-            return
-        self._trial_number = 0
-        pool = self.pool
-        private = int(self.trial.get("private", 0))
-        maximum = effective_maximum(pool.limits.maximum, private, _available_bytes())
-        if maximum < pool.limits.maximum:
-            self.core.console.warn(
-                f"{self.name}: max_instances lowered from {pool.limits.maximum} to {maximum}, because an "
-                f"instance needs {private / 1e6:.0f} MB of its own and half of the free memory is for them."
-            )
-            pool.limits = pool.limits._replace(maximum=maximum)
-        if not self.trial:
-            self.core.console.warn(f"{self.name}: the trial start gave no figures.")
+    def _trial_over(self) -> None:
         self.is_up = True
-        pool.top_up()
+        self.pool.top_up()
         if self._announce:
             self._announce = False
             self._listener.function_up(self)
@@ -464,20 +435,3 @@ class Function:
         self.core.console.warn(f"{self.name}: {sentence} It was restored from it, and is started anew.")
         if template is self.template and self.building is None and not self.core.stopping:
             self.build(template.generation, mistrusted=path, config=template.config)
-
-    def describe_start(self) -> tuple[str, float]:
-        """(start kind that the next requests get, its measured milliseconds)."""
-        if not self.trial:
-            return START_NAMES[self.pool.mode], 0.0
-        first = float(self.trial["request_ms"])
-        if self.pool.settings["spares"] and self.pool.settings["max_requests"] != 1:
-            return "spare", first
-        return START_NAMES[self.pool.mode], float(self.trial["ready_ms"]) + first
-
-
-def _available_bytes() -> int:
-    with open("/proc/meminfo") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -252,7 +252,7 @@ class Gateway:
     def _announce(self, functions: list[Function], urls: list[str]) -> None:
         entries = []
         for one in functions:
-            kind, ms = one.describe_start()
+            kind, ms = one.trial.describe()
             host, prefix = one.config.prefixes[0]
             url = self.config.urls[0] if self.config.urls else ""
             entries.append(
@@ -262,7 +262,7 @@ class Gateway:
                     "start": kind,
                     "start_ms": ms or None,
                     "url": url + prefix if host is None else "",
-                    "memory_bytes": one.trial.get("private", 0),
+                    "memory_bytes": one.trial.figures.get("private", 0),
                     "max_instances": one.pool.limits.maximum,
                     "reason": "",
                 }

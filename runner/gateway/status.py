@@ -67,7 +67,7 @@ def _function(core: Core, function: Function) -> dict[str, Any]:
         "queue": {"length": len(pool.queue), "wait_seconds": tally.queue_waits.as_dict()},
         "streams_cut": meters.cut,
         "log_lines_dropped": meters.log_drops,
-        "trial": function.trial,
+        "trial": function.trial.figures,
         "provisioned": pool.wanted()._asdict(),
     }
 
