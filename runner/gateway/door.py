@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import socket
-from http import HTTPStatus
 
 from snapfork.runner.gateway import connection as states
 from snapfork.runner.gateway import traffic
+from snapfork.runner.gateway.answers import Answers, Extra
 from snapfork.runner.gateway.connection import MAX_PREFIX, RECV_BYTES, Connection
 from snapfork.runner.gateway.core import Core
 from snapfork.runner.gateway.judges import Judges
 from snapfork.runner.gateway.listening import Listeners
 from snapfork.runner.gateway.losses import MAX_RETRIES
 from snapfork.runner.gateway.pool import Pool
-from snapfork.runner.http.answers import error_response, request_id_for
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.http.routes import Routes
-from snapfork.runner.processes.access import AccessLog
-from snapfork.runner.units import ERROR_HEADER
 from snapfork.runner.wire import frames
 from snapfork.runner.wire.frames import KEEP
 
@@ -29,21 +26,6 @@ SIGNED_BODY = 128 * 1024
 LINGER_S = 2.0
 LINGER_BYTES = 10 * 1024 * 1024
 LINGER_TOTAL_S = 10.0
-_CODES = {
-    400: "bad_request",
-    404: "no_such_route",
-    405: "method_not_allowed",
-    408: "request_timeout",
-    413: "body_too_large",
-    429: "too_many_requests",
-    431: "head_too_large",
-    501: "not_implemented",
-    502: "instance_died",
-    503: "unavailable",
-    504: "timeout",
-    505: "version_not_supported",
-    507: "out_of_memory",
-}
 
 
 class FrontDoor:
@@ -56,7 +38,7 @@ class FrontDoor:
         self.traffic = routing
         self.judges = Judges(core, self._judged)
         self.listeners = Listeners(core, self._admit)
-        self._access: dict[str, AccessLog] = {}
+        self.answers = Answers(core)
         self.connections: set[Connection] = set()
         self._deadlines: dict[int, dict[Connection, float]] = {
             states.IDLE: {},
@@ -65,7 +47,6 @@ class FrontDoor:
         }
         self.head_size = 65536
         self.head_timeout = 10.0
-        self.errors: dict[int, int] = {}
 
     # -- listening -----------------------------------------------------------------------------------
 
@@ -310,43 +291,12 @@ class FrontDoor:
         message: str,
         request_id: str = "",
         code: str = "",
-        extra: tuple[tuple[bytes, bytes], ...] = (),
+        extra: Extra = (),
     ) -> None:
         """Answer with JSON, then end the connection so that the client can read the answer."""
         traffic.leave(conn)
-        if not request_id:
-            request_id = request_id_for(self.core.boot_id, next(self.core.loan_ids), 0)
-        head = conn.head
-        code = code or _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-        if status in (429, 503):
-            extra += ((b"retry-after", b"1"),)
-        if conn.direct:
-            extra += ((ERROR_HEADER, code.encode()),)
-        conn.out = error_response(
-            status,
-            code,
-            message,
-            request_id,
-            head=head is not None and head.method == "HEAD",
-            extra=extra,
-        )
-        self.errors[status] = self.errors.get(status, 0) + 1
-        body = len(conn.out) - find_end(conn.out)
-        took = self.core.clock() - conn.t0_ns if conn.t0_ns else 0
-        self._access_log(conn.function).line(conn.client, head, status, body, took, request_id)
+        self.answers.put(conn, status, message, request_id, code, extra)
         self._begin_end(conn)
-
-    def forget(self, function: str) -> None:
-        """It is not served any more."""
-        self._access.pop(function, None)
-
-    def _access_log(self, function: str) -> AccessLog:
-        log = self._access.get(function)
-        if log is None:
-            log = self._access[function] = AccessLog(
-                self.core.access_fd, self.core.config.access_log, function
-            )
-        return log
 
     def end(self, conn: Connection, clean: bool = False) -> None:
         """End a connection; `clean` says that nothing of the client's is on its way."""

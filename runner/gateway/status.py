@@ -34,7 +34,7 @@ def status(core: Core, door: FrontDoor, functions: list[Function], control: dict
             "waiting": count[states.WAITING],
             "lent": count[states.LENT],
         },
-        "errors": {str(code): number for code, number in sorted(door.errors.items())},
+        "errors": {str(code): number for code, number in sorted(door.answers.counts.items())},
         "functions": [_function(core, one) for one in functions],
     }
 

@@ -99,7 +99,7 @@ class Units:
             gone.drop()
             if not gone.is_gone():
                 self.leaving.append(gone)
-            self._door.forget(name)
+            self._door.answers.forget(name)
 
     def _route(self, message: dict[str, Any]) -> dict[str, Any]:
         routes = [UnitRoute.of(data) for data in message["routes"]]
