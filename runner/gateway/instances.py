@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.channel import Channel
     from snapfork.runner.gateway.connection import Connection
     from snapfork.runner.gateway.kits import Kit
-    from snapfork.runner.gateway.pool import Pool
     from snapfork.runner.gateway.starter import Starter
+    from snapfork.runner.gateway.supply import Supply
 
 STARTING, READY, LEAVING, GONE = "starting", "ready", "leaving", "gone"
 
@@ -88,15 +88,15 @@ class Instance:
         self.cause = ""
         self.leave_ns = 0
         self.trial = False
-        self.pool: Pool | None = None
+        self.pool: Supply | None = None
         self.starter: Starter | None = None
         self.status: int | None = None
 
     @property
-    def home(self) -> Pool:
-        """The pool that ordered it."""
+    def home(self) -> Supply:
+        """The supply that ordered it."""
         if self.pool is None:
-            raise AssertionError("an instance belongs to a pool from its order on")
+            raise AssertionError("an instance belongs to a supply from its order on")
         return self.pool
 
     @property

@@ -1,48 +1,36 @@
-"""One function's instances: who gets the next request, and what becomes of a request when one dies."""
+"""One function's requests: which instance gets the next, and what becomes of one whose instance dies."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.gateway import connection as states
 from snapfork.runner.gateway import losses
-from snapfork.runner.gateway.channel import Channel
-from snapfork.runner.gateway.children import Watch, reap_orphan
+from snapfork.runner.gateway.children import reap_orphan
 from snapfork.runner.gateway.connection import Connection
-from snapfork.runner.gateway.deaths import Deaths
 from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance
-from snapfork.runner.gateway.kits import Kits
 from snapfork.runner.gateway.starter import Starter
-from snapfork.runner.gateway.tally import Tally
-from snapfork.runner.policy.elastic import Census, StartFailures, Wanted, starts_needed
-from snapfork.runner.policy.placement import Limits, Move, place, starts_for_waiting
-from snapfork.runner.processes import memory
+from snapfork.runner.gateway.supply import Supply
+from snapfork.runner.policy.placement import Move, place, starts_for_waiting
 from snapfork.runner.wire import fds, frames
-from snapfork.runner.wire.frames import FORK, START_NAMES, WARM
+from snapfork.runner.wire.frames import START_NAMES, WARM
 from snapfork.runner.wire.page import W_LEAVING
 
 if TYPE_CHECKING:
     from snapfork.runner.gateway.core import Core, Door
 
-SPARE_DELAY_S = 0.02
-"""Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
 PATIENCE_NS = 3_000_000
 """How long a request waits for an idle connection's instance to come back before one more is forked."""
 IMPATIENT_NS = 50_000_000
 """No client has given its request up sooner; from then on it is looked whether one has."""
-OOM_SCORE = 800
-"""When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
 
-class Pool:
-    """Instances, queue and counters of one function. `starter` is None while no template is there.
+class Pool(Supply):
+    """Queue, loans and losses of one function, over the supply of its instances.
 
-    user: whom its processes run as, None for the runner's own. sticky: whether its connections may stay lent
-    where the table of routes has no say. minimum: provisioned instances, whatever its settings say.
+    sticky: whether its connections may stay lent where the table of routes has no say.
     allowance_ns: how much longer than usual a request may wait while no template is there; `on_need` is told
     of such requests.
     """
@@ -55,47 +43,16 @@ class Pool:
         sticky: bool = True,
         user: tuple[int, int, str] | None = None,
     ) -> None:
-        self.core = core
+        super().__init__(core, name, user)
         self.door = door
-        self.name = name
         self.sticky = sticky
-        self.settings: dict[str, Any] = {}
-        self.interface = ""
-        self.mode = FORK
-        self.rides = True
-        self.generation = 0
-        self.starter: Starter | None = None
-        self.limits = Limits(1, 1, core.cores)
-        self.instances: dict[int, Instance] = {}
-        self.idle: dict[int, Instance] = {}
         self.queue: deque[Connection] = deque()
-        self.tally = Tally()
-        self._failures = StartFailures()
-        self.last_forked_ns = 0
-        short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
-        self._kits = Kits(core.loop, lambda: core.console.warn(short), user)
-        self._demanding = False
-        self._topping_up = False
-        self._deaths = Deaths(core.loop, self.tally.deaths, core.instances)
         self.on_report: Callable[[Instance, dict[str, Any]], None] = lambda one, message: None
         self.on_trial_over: Callable[[Instance], None] = lambda one: None
         self.on_need: Callable[[], None] = lambda: None
-        self.minimum = 0
         self.allowance_ns = 0
 
     # -- configuration -------------------------------------------------------------------------------
-
-    def configure(self, settings: dict[str, Any], interface: str, maximum: int, rides: bool) -> None:
-        """Take the settings that a template resolved.
-
-        `rides`: a start runs nothing of the user's, so a request may go along with its order. Otherwise
-        requests wait for whichever instance is ready first.
-        """
-        self.settings = settings
-        self.interface = interface
-        self.rides = rides
-        self.limits = Limits(settings["concurrency"], maximum, self.core.cores)
-        self._kits.discard()
 
     def switch(self, generation: int, starter: Starter | None, mode: int) -> None:
         """From now on instances come from `starter`; those of other generations leave."""
@@ -205,11 +162,6 @@ class Pool:
             if comes and one.lent < concurrency and not one.words[W_LEAVING]:
                 yield one
 
-    def _can_start(self, *, asked: bool) -> bool:
-        if self.starter is None or not self._failures.may_start(self.core.clock(), asked=asked):
-            return False
-        return self._kits.ready(self.limits.concurrency)
-
     def _start_for_waiting(self) -> None:
         """Where requests do not ride along: order instances for those that wait."""
         if self.rides:
@@ -217,31 +169,6 @@ class Pool:
         working, starting = self._count(READY), self._count(STARTING)
         for _ in range(starts_for_waiting(len(self.queue), working, starting, self.limits)):
             self._start_one()
-
-    def _start_one(self) -> None:
-        if self._can_start(asked=True):
-            self.start(self.mode)
-
-    def _count(self, *wanted: str) -> int:
-        count = 0  # a loop: a generator takes three times as long, and this is asked for each request
-        for one in self.instances.values():
-            if one.state in wanted:
-                count += 1
-        return count
-
-    @property
-    def total(self) -> int:
-        """Instances that start or live and are not on their way out."""
-        return self._count(READY, STARTING)
-
-    @property
-    def spares(self) -> int:
-        return sum(1 for one in self.instances.values() if one.fresh and one.state in (READY, STARTING))
-
-    def _loan(self, one: Instance, conn: Connection, kind: int) -> bytes:
-        self.tally.starts[START_NAMES[kind]] += 1
-        sticky = conn.sticky and conn.epoch == self.core.epoch  # else the table has changed meanwhile
-        return one.take(conn, next(self.core.loan_ids), kind, sticky)
 
     def _lend(self, one: Instance, conn: Connection, kind: int) -> None:
         if one.channel is None:
@@ -251,73 +178,7 @@ class Pool:
         if was_fresh:
             self._top_up_soon()
 
-    # -- starting ------------------------------------------------------------------------------------
-
-    def start(self, kind: int, conn: Connection | None = None, trial: bool = False) -> Instance:
-        """Order one instance; `conn`, if given, rides along and is answered by it."""
-        if self.starter is None:
-            raise AssertionError("start() needs a template")
-        core = self.core
-        kit = self._kits.take(self.limits.concurrency)
-        number = next(core.numbers)
-        one = Instance(number, kind, self.generation, self.limits.concurrency, kit, core.clock())
-        one.pool = self
-        one.starter = self.starter
-        one.trial = trial
-        if core.stopping:
-            one.stopping()
-        core.instances[number] = one
-        loan, passed = b"", tuple(kit.theirs)
-        if not trial:
-            self.instances[number] = one
-            one.demand(self._demanding)
-        if conn is not None:
-            loan = self._loan(one, conn, kind)
-            passed += (conn.fd,)
-        t0 = conn.t0_ns if conn is not None else core.clock()
-        order = frames.StartFrame(kind, trial, one.nslots, number, self.generation, t0, loan)
-        self.starter.channel.send(frames.pack_start(order), passed)
-        # The rest while the instance comes up.
-        one.channel = Channel(
-            core.loop, kit.control, lambda view, got: self._heard(one, view, got), lambda: self._hung_up(one)
-        )
-        kit.handed_over()
-        core.attach_log(kit.log_read, self.name, str(number), 0)
-        return one
-
-    def _top_up_soon(self) -> None:
-        if not self._topping_up:
-            self._topping_up = True
-            self.core.loop.call_later(SPARE_DELAY_S, self.top_up)
-
-    def top_up(self) -> None:
-        """Start spares and provisioned instances that are missing."""
-        self._topping_up = False
-        if self.core.stopping or not self.settings or not self._can_start(asked=False):
-            return
-        for _ in range(starts_needed(Census(self.total, self.spares), self.wanted())):
-            if self._can_start(asked=False):
-                self.start(self.mode)
-
-    def wanted(self) -> Wanted:
-        """How many instances are to be kept."""
-        minimum = max(self.settings.get("min_instances", 0), self.minimum)
-        return Wanted(minimum, self.settings.get("spares", 0), max(self.limits.maximum, self.minimum))
-
     # -- what instances say ----------------------------------------------------------------------------
-
-    def forked(self, one: Instance, pid: int, pidfd: int) -> None:
-        """The process of an ordered instance exists."""
-        if one.pidfd >= 0 or one.state == GONE:
-            os.close(pidfd)
-            return
-        one.pid = pid
-        one.pidfd = pidfd
-        self.last_forked_ns = self.core.clock()
-        self.core.watches[one.number] = Watch(self.core.loop, pidfd, lambda: self._dead(one))
-        memory.prefer_for_oom_kill(pid, OOM_SCORE)
-        if one.cause:
-            one.kill(one.cause)
 
     def _heard(self, one: Instance, view: memoryview, received: list[int]) -> None:
         if received:
@@ -346,11 +207,6 @@ class Pool:
             self._failures.over()
             self.pump()
 
-    def _adopt_process(self, one: Instance) -> None:
-        # Its template died between the fork and the report; it is our child now (subreaper).
-        with contextlib.suppress(ProcessLookupError):  # dead and collected: its socket says the rest
-            self.forked(one, one.pid, os.pidfd_open(one.pid))
-
     def _returned(self, one: Instance, back: frames.ReturnFrame) -> None:
         conn = one.loans.pop(back.id, None)
         if conn is None:
@@ -378,28 +234,9 @@ class Pool:
 
     # -- leaving and dying -----------------------------------------------------------------------------
 
-    def dismiss(self, one: Instance, level: int = 1) -> None:
-        """Ask an instance to go; it is killed when it has not gone after the drain deadline."""
-        self.idle.pop(one.number, None)
-        if not one.leave_ns:
-            one.leave_ns = self.core.clock()
-        one.ask_to_leave(level)
-
     def _hung_up(self, one: Instance) -> None:
         if one.pidfd < 0 and one.starter is not None and not one.starter.alive:
             self._dead(one)
-
-    def starter_died(self, starter: Starter) -> None:
-        """Orders that it never carried out will not be: their requests go elsewhere."""
-        if self.starter is starter:
-            self.starter = None
-        for one in list(self.instances.values()):
-            if one.starter is starter and one.pidfd < 0 and one.channel is not None:
-                one.channel.drain()
-                if not one.channel.is_open:
-                    self._dead(one)
-                elif one.pid:
-                    self._adopt_process(one)
 
     def _dead(self, one: Instance) -> None:
         if one.state == GONE:
@@ -436,10 +273,6 @@ class Pool:
             self.pump()
             self._top_up_soon()
 
-    def died(self, one: Instance, frame: frames.DiedFrame) -> None:
-        """Its parent collected it."""
-        self._deaths.reported(one, frame.status)
-
     def _start_failed(self, one: Instance) -> None:
         delay = self._failures.note(self.core.clock())
         count = self._failures.count
@@ -465,19 +298,6 @@ class Pool:
             self.fail(self.queue.popleft(), status, why, code=code)
         self._set_demand(False)
 
-    def recall(self) -> None:
-        """Connections that are lent now come back before a further request is read from them."""
-        first = next(self.core.loan_ids)
-        for one in self.instances.values():
-            one.recall_before(first)
-
-    def rest(self) -> None:
-        """Let the instances go, and start none until there is a template again."""
-        self.starter = None
-        for one in list(self.instances.values()):
-            self.dismiss(one)
-        self._kits.discard()
-
     # -- demand ----------------------------------------------------------------------------------------
 
     def _set_demand(self, on: bool) -> None:
@@ -490,11 +310,3 @@ class Pool:
     def active(self) -> bool:
         """True while a request runs or waits."""
         return bool(self.queue) or any(one.loans or one.running for one in self.instances.values())
-
-    def pages(self) -> list[memoryview]:
-        """The pages of living instances, for meters."""
-        return [one.words for one in self.instances.values()]
-
-    def close(self) -> None:
-        """Release what was made ahead."""
-        self._kits.discard()
