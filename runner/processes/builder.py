@@ -177,10 +177,14 @@ class Builder:
             self._leave_to_instances(prepared, start_up)
             return self._finish(prepared, None)
         read, write = os.pipe2(os.O_CLOEXEC)
+        before = open_descriptors()
         with life.shielded_children():
             pid = os.fork()
         if pid == 0:
             os.close(read)
+            # What libraries' fork handlers make anew: libuv its pipe for signals, where the base has had a loop.
+            now = open_descriptors().items()
+            self.auditor.own_fds |= {fd for fd, target in now if before.get(fd, target) != target}
             return self._candidate(prepared, write, start_up)
         os.close(write)
         with open(read, "rb") as pipe:

@@ -68,6 +68,34 @@ def test_waiting_for_a_unit_builds_it(gateway: Deployment) -> None:
     assert gateway.ask("unit_wait", unit="waited:1", timeout=50) == about
 
 
+STARTED = """
+import os
+where = 0
+async def app(scope, receive, send):
+    global where
+    if scope["type"] == "lifespan":
+        await receive()
+        where = os.getpid()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    text = f"{where} {os.getpid()}".encode()
+    length = str(len(text)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": text})
+"""
+
+
+def test_start_up_code_runs_once_for_all_instances(gateway: Deployment) -> None:
+    # The base has had an event loop: libuv makes its pipe for signals anew in each fork, which is nobody's.
+    gateway.put(gateway.unit("started:1", STARTED))
+    gateway.ask("unit_wait", unit="started:1", timeout=50)
+    answer = gateway.direct().ask("GET", "/", None, {"x-snapfork-unit": "started:1"})
+    where, pid = answer.text.split()
+    assert where not in ("0", pid)
+
+
 def test_a_start_that_fails_is_told_with_its_traceback(gateway: Deployment) -> None:
     gateway.serve(gateway.unit("broken:1", BROKEN))
     answer = gateway.get("/broken/")
