@@ -134,7 +134,7 @@ def terminal() -> Iterator[Terminal]:
         shutil.rmtree(f"{where}/data.public", ignore_errors=True)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_every_command(terminal: Terminal) -> None:
     for line in commands():
         if line == START:

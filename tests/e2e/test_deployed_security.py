@@ -29,6 +29,7 @@ from snapfork.runner.faces.exchange import Headers
 from snapfork.runner.faces.signing import sign_sigv4
 from snapfork.runner.registry.model import Key
 
+pytestmark = pytest.mark.timeout(120)
 ROLE = "arn:aws:iam::000000000000:role/any"
 # Each call leaves a line in the function's HOME, which all of its instances share.
 COUNTING = """
