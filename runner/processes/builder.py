@@ -31,7 +31,7 @@ from snapfork.runner.processes.descriptors import open_descriptors
 from snapfork.runner.processes.forker import Forker
 from snapfork.runner.processes.instance import Prepared
 from snapfork.runner.processes.load import LoadError, load
-from snapfork.runner.processes.load_errors import start_up_failed, user_traceback
+from snapfork.runner.processes.load_errors import start_up_failed, suit, user_traceback
 from snapfork.runner.processes.origins import Origins
 from snapfork.runner.processes.quiesce import quiesce
 from snapfork.runner.processes.serving import make_served
@@ -102,7 +102,7 @@ class Builder:
             try:
                 loaded = load(self.order)
             except LoadError as error:
-                raise Failed(error.sentence, error.traceback_text) from None
+                raise Failed(suit(error.sentence, self.order), error.traceback_text) from None
         self._disown_snapshot()
         self.auditor.check("import")
         if loaded.restored is None:

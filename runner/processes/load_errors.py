@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from difflib import get_close_matches
 from types import ModuleType, TracebackType
 from typing import Any
@@ -41,6 +42,15 @@ class LoadError(Exception):
         super().__init__(sentence)
         self.sentence = sentence
         self.traceback_text = traceback_text
+
+
+INSTALL = "install it there, or choose another interpreter with --python"
+NAME_IT = "name it in the package's requirements.txt"
+
+
+def suit(sentence: str, order: Mapping[str, Any]) -> str:
+    """The sentence with the cure that a deployed function has."""
+    return sentence.replace(INSTALL, NAME_IT) if order.get("environment") is not None else sentence
 
 
 def failed(what: str, error: BaseException, app_dir: str) -> LoadError:
@@ -145,10 +155,8 @@ def _missing_dependency(name: str, app_dir: str) -> str:
     if top != name and _exists(app_dir, top):
         return f"it imports '{name}', which does not exist"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return (
-        f"it needs '{top}', which is neither in {app_dir} nor installed for {sys.executable} ({version}); "
-        f"install it there, or choose another interpreter with --python"
-    )
+    place = f"neither in {app_dir} nor installed for {sys.executable} ({version})"
+    return f"it needs '{top}', which is {place}; {INSTALL}"
 
 
 def _exists(directory: str, name: str) -> bool:

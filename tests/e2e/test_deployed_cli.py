@@ -165,6 +165,18 @@ def test_a_function_that_fails_is_exit_status_1(shell: Shell) -> None:
     assert done.returncode == 1 and json.loads(done.stdout)["error"] == "unhandled" and done.stderr == ""
 
 
+def test_code_that_does_not_start_says_why(shell: Shell) -> None:
+    (shell.where / "broken.py").write_text("import nothing_here\n\ndef handler(event, context):\n    pass\n")
+    shell.ok("deploy", "broken.py")
+    done = shell.run("invoke", "broken", "{}")
+    said = json.loads(done.stdout)
+    assert done.returncode == 1 and said["errorType"] == "Runtime.ImportModuleError"
+    assert "it needs 'nothing_here'" in said["errorMessage"] and "requirements.txt" in said["errorMessage"]
+    assert "broken: the function failed (init_failed)." in done.stderr
+    (record,) = until(lambda: shell.json("logs", "broken", "--records"))
+    assert record["error"] == "init_failed" and record["stages"]["initialise"] > 0
+
+
 def test_an_event_is_queued_and_its_record_read_back(shell: Shell) -> None:
     name = handler(shell, "queued")
     done = shell.run("invoke", name, '{"later": 1}', "--async")

@@ -24,6 +24,7 @@ import pytest
 from botocore.config import Config
 from deployed import serve
 from fc_served import zipped
+from prying import PRYING
 from server import HANG_S, Answer, Client, Serve
 from snapfork.runner.faces.exchange import Headers
 from snapfork.runner.faces.signing import sign_sigv4
@@ -317,30 +318,8 @@ def test_a_page_of_another_origin(tmp_path: Path) -> None:
 
 # -- a deployed function that wants more -------------------------------------------------------------------
 
-PROBE = """
-import ctypes, http.client, json, os, socket, subprocess
-
-SYS_PIDFD_GETFD = 438  # asm-generic/unistd.h
-libc = ctypes.CDLL(None, use_errno=True)
-
-def outcome(action):
-    try:
-        return action() or "done"
-    except BaseException as error:
-        return type(error).__name__
-
-def trace(pid):
-    if libc.ptrace(16, pid, 0, 0) < 0:  # PTRACE_ATTACH
-        raise PermissionError(ctypes.get_errno())
-    os.waitpid(pid, 0)
-    libc.ptrace(17, pid, 0, 0)  # PTRACE_DETACH
-
-def take(pid):
-    pidfd = os.pidfd_open(pid)
-    for fd in range(64):
-        if libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0) >= 0:
-            return "done"
-    raise PermissionError
+PROBE = PRYING + """
+import http.client, json, os, socket, subprocess
 
 def memory(pid):
     with open("/proc/%d/maps" % pid) as maps:

@@ -16,31 +16,10 @@ from typing import Any
 
 import pytest
 from deskpeer import Deployment
+from prying import PRYING
 
-PROBE = """
-import ctypes, json, os, socket, subprocess, sys
-SYS_PIDFD_GETFD = 438
-libc = ctypes.CDLL(None, use_errno=True)
-
-def outcome(action):
-    try:
-        return action() or "done"
-    except BaseException as error:
-        return type(error).__name__
-
-def trace(pid):
-    if libc.ptrace(16, pid, 0, 0) < 0:  # PTRACE_ATTACH
-        raise PermissionError(ctypes.get_errno())
-    os.waitpid(pid, 0)
-    libc.ptrace(17, pid, 0, 0)  # PTRACE_DETACH
-
-def take(pid):
-    pidfd = os.pidfd_open(pid)
-    for fd in range(64):
-        if libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0) >= 0:
-            return "done"
-    raise PermissionError
-
+PROBE = PRYING + """
+import json, os, socket, subprocess, sys
 def app(environ, start_response):
     wish = json.loads(environ["wsgi.input"].read() or b"{}")
     gateway = wish["gateway"]
