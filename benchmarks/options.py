@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PARTS = (
     *("ladder", "restore", "breakdown", "levers", "burst"),
-    *("throughput", "memory", "density", "bodies", "queue", "soak"),
+    *("throughput", "memory", "density", "bodies", "deploy", "invoke", "queue", "hammered", "soak"),
 )
 EXAMPLES = """examples:
   sh benchmarks/run --quick
