@@ -1,9 +1,11 @@
 """The queue of asynchronous invocations: how many are durable, and how many run, in a second.
 
-Enqueueing is measured in this process, callers side by side as the control API's are, beside a bare loop over
-SQLite (one table, an id that is unique, a payload) that commits as many rows at a time as the queue did, with
-the same durability. Dispatch is `runner serve` with a no-op handler and a queue that was filled before it
-started: the ends of the invocations, as the queue's file has them, without the first and last tenth.
+Enqueueing is measured in this process, callers side by side as the control API's are, beside a bare loop
+over SQLite (one table, an id that is unique, a payload) that commits as many rows at a time as the queue
+did, with the same durability; and through the API, by as many kept connections to a runner, with requests
+that were signed before and whose invocations are not due for an hour. Dispatch is `runner serve` with a no-
+op handler and a queue that was filled before it started: the ends of the invocations, as the queue's file
+has them, without the first and last tenth.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 
 from snapfork.runner.bench import stats
 from snapfork.runner.bench.context import Context
+from snapfork.runner.bench.deployed import NATIVE, DeployedRunner, zipped
 from snapfork.runner.bench.results import Check, Part, at_least, decide
 from snapfork.runner.bench.servers import free_port
 from snapfork.runner.errors import UserError
@@ -33,6 +36,7 @@ SUMMARY = "asynchronous invocations: durable enqueue beside a bare SQLite loop, 
 ENQUEUE = "durable enqueue"
 BARE = "bare SQLite loop, as many rows a commit"
 ROWS = "rows of a commit"
+BY_API = "durable enqueue through the native API"
 DISPATCH = "dispatch of a no-op handler"
 CALLERS = (16, 64, 256)
 PAYLOAD = b'{"order": 1234567, "items": [1, 2, 3], "note": "a payload of usual size"}'
@@ -55,6 +59,7 @@ def measure(context: Context) -> Part:
             part.row(ROWS, "rows", group=group).samples.append(together)
             bare = _bare(context.work / f"b{number}-{callers}.sqlite3", max(1, round(together)), count)
             part.row(BARE, "1/s", group=group).samples.append(bare)
+    _through_api(part, context)
     context.say("dispatch")
     part.row(DISPATCH, "1/s").samples.append(_dispatch(context, context.count(30_000, 5_000)))
     return part
@@ -81,6 +86,42 @@ async def _fill(queue: Queue, callers: int, count: int, function: str = "noop") 
             await queue.enqueue(Invocation(str(uuid.uuid4()), function, "", PAYLOAD))
 
     await asyncio.gather(*(caller() for _ in range(callers)))
+
+
+def _through_api(part: Part, context: Context) -> None:
+    work = context.work / "api"
+    work.mkdir()
+    with DeployedRunner(work / "data", python=context.python) as runner:
+        signer = runner.signer()
+        runner.ask(signer.create("noop", zipped({"noop.py": HANDLER}), "noop.handler"))
+        target = f"{NATIVE}/noop/invocations?mode=async&delay=3600"
+        for number in range(context.count(3, 1) + 1):
+            context.say(f"enqueue through the API, round {number}")
+            count = context.count(4_000, 1_000)
+            wires = [signer.native("POST", target, PAYLOAD) for _ in range(count)]
+            rate = asyncio.run(_ask_all(runner, wires, CALLERS[1]))
+            if number:  # the first one warms up
+                part.row(BY_API, "1/s", group=f"{CALLERS[1]} callers").samples.append(rate)
+
+
+async def _ask_all(runner: DeployedRunner, wires: list[bytes], callers: int) -> float:
+    """How many of the requests are answered in a second, over kept connections side by side."""
+    streams = [await asyncio.open_connection(*runner.address) for _ in range(callers)]
+    left = iter(wires)
+
+    async def caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for wire in left:
+            writer.write(wire)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 202 "):
+                raise UserError(f"the runner answered {head[:80]!r}.", runner.tail())
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(caller(*stream) for stream in streams))
+    seconds = time.perf_counter() - begun
+    for _, writer in streams:
+        writer.close()
+    return len(wires) / seconds
 
 
 def _bare(file: Path, together: int, count: int) -> float:
