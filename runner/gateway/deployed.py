@@ -10,6 +10,7 @@ from snapfork.adapter import settings
 from snapfork.runner.gateway.desk import Refused
 from snapfork.runner.gateway.function import Function
 from snapfork.runner.gateway.instances import READY, STARTING
+from snapfork.runner.gateway.kits import has_room
 from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.gateway.templates import Template
 from snapfork.runner.policy.elastic import backoff_s
@@ -27,13 +28,19 @@ TRIAL_AFTER_S = 0.25
 """The trial start of a new template comes after the first answers, not beside them."""
 INITIALISING = ("import", "initialise", "lifespan", "restore")
 START_FAILED = "start_failed"
+AT_REST_NS = 2 * 10**9
+"""Who has had no request for so long holds nothing ready for the next start."""
+BUILD_DESCRIPTORS = 16
+"""A template, its pipe, a base if need be, and the first instance."""
+ROOM_AGAIN_S = 0.1
 
 
 class Deployed:
     """A unit's wanted state, its function, and who waits for it.
 
-    `tell` sends an event to the services process. used_ns: when it last had a request. size: bytes that its
-    template had of its own when it was ready: what it shares with its base is not counted.
+    `tell` sends an event to the services process. `on_scarce` is asked to let go of descriptors when there
+    are too few for a template; it is built once there are enough. used_ns: when it last had a request. size:
+    bytes that its template had of its own when it was ready: what it shares with its base is not counted.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class Deployed:
         on_frame: OnFrame,
         tell: Callable[[dict[str, Any]], object],
         on_built: Callable[[Deployed], None],
+        on_scarce: Callable[[], None] = lambda: None,
     ) -> None:
         self.core = core
         self.unit = unit
@@ -60,6 +68,8 @@ class Deployed:
         self.dropped = False
         self._tell = tell
         self._on_built = on_built
+        self._on_scarce = on_scarce
+        self._postponed: FunctionConfig | None = None
         self._waiting: list[asyncio.Future[dict[str, Any]]] = []
         self._failed = ""  # the revision that last did not come up
         self._attempted = ""  # the last revision that was wanted and built
@@ -94,7 +104,7 @@ class Deployed:
         """cold, building, ready or failed; ready goes before what is being built beside it."""
         if self.is_up:
             return "ready"
-        if self.function.building is not None:
+        if self.function.building is not None or self._postponed is not None:
             return "building"
         return "failed" if self._failed else "cold"
 
@@ -115,6 +125,11 @@ class Deployed:
         pool, template = self.pool, self.function.template
         ready = sum(1 for one in pool.instances.values() if one.state == READY)
         return {
+    @property
+    def descriptors(self) -> int:
+        """How many the gateway has open for it: a template's are its control socket, pidfd and log pipe."""
+        return 3 * (self.function.template is not None) + self.pool.descriptors
+
             "state": self.state,
             "revision": self.unit.revision,
             "serving": _revision(self.function.config) if pool.generation else "",
@@ -322,6 +337,8 @@ class Deployed:
     def _is_on_hold(self) -> bool:
         return self._failed == self.unit.revision and self.core.clock() < self._hold_until_ns
 
+        elif now - self.used_ns > AT_REST_NS:
+            self.pool.spare_descriptors()
     def _refusal(self) -> Refused:
         sentence, traceback = self._failure
         return Refused(sentence, kind=START_FAILED, traceback=traceback)
@@ -335,12 +352,30 @@ class Deployed:
             "interface": self.pool.interface,
             "mode": "spawn" if self.pool.mode == SPAWN else "fork",
             "init_ms": round(sum(stages.get(name, 0.0) for name in INITIALISING), 3),
+        if self._postponed is not None:
+            self._postponed = config
+            return
             "restored": bool(self.function.found),
         }
 
+        self._begin(config)
+
+    def _begin(self, config: FunctionConfig) -> None:
+        if not has_room(BUILD_DESCRIPTORS):
+            if self._postponed is None:
+                self.core.loop.call_later(ROOM_AGAIN_S, self._begin_again)
+            self._postponed = config
+            self._on_scarce()
+            return
     def _event(self, state: str, revision: str, **more: Any) -> None:
         common: dict[str, Any] = {
             "interface": self.pool.interface,
+    def _begin_again(self) -> None:
+        config, self._postponed = self._postponed, None
+        wanted = self._waiting or self.pool.queue or self.pool.minimum
+        if config is not None and wanted and not self.core.stopping and self.function.building is None:
+            self._build(config)
+
             "sentence": "",
             "traceback": None,
             "stages": {},

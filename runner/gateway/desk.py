@@ -12,6 +12,8 @@ from typing import Any
 _LENGTH = struct.Struct(">I")
 MAX_MESSAGE = 64 << 20
 READ = 1 << 18
+UNAVAILABLE = "unavailable"
+"""The kind of a refusal that is nobody's fault but the runner's, such as no descriptors left."""
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -28,8 +30,9 @@ class Desk:
     """Answers requests {"id", "op", ...} framed by a 4-byte length; `handlers` by operation.
 
     A handler returns the result, or a future of it; it raises Refused, LookupError or ValueError with one
-    sentence to refuse. `notices` are operations without an answer. `on_ready` gets the first message of the
-    services process: where its control API listens. `on_close` is called once when the line is closed.
+    sentence to refuse. Whatever else it raises is answered, too (kind "unavailable"). `notices` are
+    operations without an answer. `on_ready` gets the first message of the services process: where its control
+    API listens. `on_close` is called once when the line is closed.
     """
 
     def __init__(
@@ -77,9 +80,9 @@ class Desk:
                 return
             if len(self._in) < _LENGTH.size + size:
                 return
-            message = json.loads(self._in[_LENGTH.size : _LENGTH.size + size])
+            data = bytes(self._in[_LENGTH.size : _LENGTH.size + size])
             del self._in[: _LENGTH.size + size]
-            self._handle(message)
+            self._handle(json.loads(data))
 
     def _handle(self, message: dict[str, Any]) -> None:
         if "ready" in message:
@@ -87,7 +90,10 @@ class Desk:
             return
         operation = str(message.get("op"))
         if operation in self._notices:
-            self._notices[operation](message)
+            try:
+                self._notices[operation](message)
+            except Exception as error:  # what comes next is to be read all the same
+                self._complain(operation, error)
             return
         number = message.get("id")
         try:
@@ -97,6 +103,13 @@ class Desk:
         except (LookupError, ValueError, Refused) as error:
             self._refuse(number, error)
             return
+        except OSError as error:  # descriptors or memory are out: that passes
+            self._refuse(number, Refused(f"not now: {error.strerror or error}", kind=UNAVAILABLE))
+            return
+        except Exception as error:  # a fault of ours: whoever asked is not to wait for ever
+            self._complain(operation, error)
+            self._refuse(number, Refused(f"the gateway failed: {error!r}", kind=UNAVAILABLE))
+            return
         if isinstance(result, asyncio.Future):
             result.add_done_callback(lambda done: self._answer_later(number, done))
         else:
@@ -104,12 +117,16 @@ class Desk:
 
     def _answer_later(self, number: Any, done: asyncio.Future[Any]) -> None:
         if done.cancelled():
+            self._refuse(number, Refused("it was given up", kind=UNAVAILABLE))
             return
         error = done.exception()
         if error is None:
             self.tell({"id": number, "ok": True, "result": done.result()})
         else:
             self._refuse(number, error)
+
+    def _complain(self, operation: str, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": f"desk operation {operation}", "exception": error})
 
     def _refuse(self, number: Any, error: BaseException) -> None:
         details = error.details if isinstance(error, Refused) else {}

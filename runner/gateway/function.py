@@ -31,6 +31,8 @@ KEEP_FROM_MS = 150.0
 """Deployed functions that initialise in less are not kept: to find a snapshot takes a good part of that."""
 KEEP_AFTER_S = 0.5
 """How long a new template is left alone before it is captured: it has requests to fork for."""
+TRIAL_AGAIN_S = 1.0
+"""A trial start without descriptors for it is tried again."""
 STABLE_NS = 60 * 10**9
 """A template that has lived this long starts its back-off anew."""
 
@@ -384,7 +386,10 @@ class Function:
     def _start_trial(self, template: Template) -> None:
         if template is not self.template or self.pool.starter is None or self.core.stopping:
             return
-        self.trial.start()
+        if self.pool.has_room():
+            self.trial.start()
+        else:
+            self.core.loop.call_later(TRIAL_AGAIN_S, self._start_trial, template)
 
     def _instance_report(self, one: Instance, message: dict[str, Any]) -> None:
         if "trial" in message:

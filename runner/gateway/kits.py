@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +15,8 @@ from snapfork.runner.wire import fds, page
 
 AHEAD = 2
 REFILL_S = 0.005
+SCARCE = 0.6
+"""From this part of all descriptors on, none are spent on what may be wanted later."""
 
 
 class Kit:
@@ -45,6 +49,29 @@ class Kit:
         self.control.close()
         page.unmap(self.words)
         os.close(self.log_read)
+
+
+def is_scarce(part: float = SCARCE) -> bool:
+    """Whether more than `part` of the descriptors that this process may have are in use."""
+    try:
+        fd = os.dup(0)  # the lowest number that is free: those below are taken
+    except OSError as error:
+        return error.errno == errno.EMFILE
+    os.close(fd)
+    return fd > part * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def has_room(count: int) -> bool:
+    """Whether so many more descriptors can be had now."""
+    taken: list[int] = []
+    try:
+        for _ in range(count):
+            taken.append(os.dup(0))
+    except OSError:
+        return False
+    finally:
+        fds.close_all(taken)
+    return True
 
 
 class Kits:
@@ -91,8 +118,11 @@ class Kits:
         return True
 
     def _refill(self) -> None:
-        if self._nslots and len(self._store) < AHEAD and self._make():
+        if self._nslots and len(self._store) < AHEAD and not is_scarce() and self._make():
             self._loop.call_later(REFILL_S, self._refill)
+
+    def __len__(self) -> int:
+        return len(self._store)
 
     def discard(self) -> None:
         """Release what is in store."""

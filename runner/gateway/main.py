@@ -190,9 +190,11 @@ class Gateway:
         if kind == frames.FORKED:
             forked = frames.unpack_forked(view)
             child = self._child(forked.number)
-            if child is None or not received:
+            if child is None:
                 fds.close_all(received)
             elif isinstance(child, Instance):
+            elif not received:  # it did not fit into our descriptors
+                self._find_again(forked)
                 child.home.forked(child, forked.pid, received[0])
             else:
                 child.forked(forked.pid, received[0])
@@ -207,6 +209,23 @@ class Gateway:
                 child.died(died)
 
     def _child(self, number: int) -> Instance | Child | None:
+    def _find_again(self, forked: frames.ForkedFrame) -> None:
+        """A pidfd for a child whose own was lost, as soon as there is a descriptor for it."""
+        child = self._child(forked.number)
+        if child is None:
+            return
+        try:
+            pidfd = os.pidfd_open(forked.pid)
+        except ProcessLookupError:
+            return  # its socket says the rest
+        except OSError:
+            self.loop.call_later(TICK_S, self._find_again, forked)
+            return
+        if isinstance(child, Instance):
+            child.home.forked(child, forked.pid, pidfd)
+        else:
+            child.forked(forked.pid, pidfd)
+
         core = self.core
         return core.instances.get(number) or core.templates.get(number) or core.others.get(number)
 

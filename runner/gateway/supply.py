@@ -222,6 +222,21 @@ class Supply:
 
     def pages(self) -> list[memoryview]:
         """The pages of living instances, for meters."""
+    def has_room(self) -> bool:
+        """Whether there are descriptors for one more instance."""
+        return self._kits.ready(self.limits.concurrency)
+
+    def spare_descriptors(self) -> None:
+        """Let go of what is only kept for a start that may come."""
+        self._kits.discard()
+
+    @property
+    def descriptors(self) -> int:
+        """How many this process has open for its instances and what is made ahead: control, pidfd and log
+        pipe of an instance, five for a kit, and the connections that are lent."""
+        lent = sum(len(one.loans) for one in self.instances.values())
+        return 3 * len(self.instances) + lent + 5 * len(self._kits)
+
         return [one.words for one in self.instances.values()]
 
     def close(self) -> None:

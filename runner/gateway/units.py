@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import resource
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from snapfork.runner.gateway.deployed import Deployed
+from snapfork.runner.gateway.deployed import BUILD_DESCRIPTORS, Deployed
 from snapfork.runner.gateway.desk import Handler
+from snapfork.runner.gateway.kits import has_room
 from snapfork.runner.gateway.stock import Bases
 from snapfork.runner.policy.retirement import Warm, retirees
 from snapfork.runner.units import Unit, UnitRoute
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.pool import Pool
 
 LOOK_EVERY_NS = 10**9
+DESCRIPTORS = 0.5
+"""The part of the gateway's descriptors that units at rest may hold; clients need some, too."""
 
 
 class Units:
@@ -45,6 +50,7 @@ class Units:
         self.leaving: list[Deployed] = []
         self._looked_ns = 0
         self._budget = core.config.template_memory or _quarter_of_memory()
+        self._descriptors = DESCRIPTORS * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._stocked = False
 
     def handlers(self) -> dict[str, Handler]:
@@ -79,7 +85,9 @@ class Units:
         if known is not None:
             known.put(unit)
             return
-        made = Deployed(self._core, self._door, unit, self._bases, self._on_frame, self._tell, self._built)
+        made = Deployed(
+            self._core, self._door, unit, self._bases, self._on_frame, self._tell, self._built, self._scarce
+        )
         self.all[unit.name] = made
         self._pools[unit.name] = made.pool
         if unit.minimum:
@@ -129,10 +137,22 @@ class Units:
         self._door.refresh_limits()
         self._keep_to_budget()
 
-    def _keep_to_budget(self) -> None:
-        warm = [Warm(one.name, one.size, one.used_ns, one.is_held) for one in self.all.values() if one.is_up]
-        for name in retirees(warm, self._budget):
+    def _keep_to_budget(self, descriptors: float = math.inf) -> None:
+        warm = [
+            Warm(one.name, one.size, one.used_ns, one.is_held, one.descriptors)
+            for one in self.all.values()
+            if one.is_up
+        ]
+        for name in retirees(warm, self._budget, min(descriptors, self._descriptors)):
             self.all[name].retire()
+
+    def _scarce(self) -> None:
+        """There are too few descriptors for one more: let go of some that are at rest."""
+        for one in self.all.values():
+            one.pool.spare_descriptors()
+        if not has_room(2 * BUILD_DESCRIPTORS):
+            open_now = sum(one.descriptors for one in self.all.values() if one.is_up)
+            self._keep_to_budget(max(0, open_now - 2 * BUILD_DESCRIPTORS))
 
     def base_died(self, base: Base) -> None:
         """Templates that were to come from it do not."""
