@@ -3,8 +3,8 @@
 Enqueueing is measured in this process, callers side by side as the control API's are, beside a bare loop
 over SQLite (one table, an id that is unique, a payload) that commits as many rows at a time as the queue
 did, with the same durability; and through the API, by as many kept connections to a runner, with requests
-that were signed before and whose invocations are not due for an hour. Dispatch is `runner serve` with a no-
-op handler and a queue that was filled before it started: the ends of the invocations, as the queue's file
+that were signed before and whose invocations are not due for an hour. Dispatch is `runner serve` with a
+no-op handler and a queue that was filled before it started: the ends of the invocations, as the queue's file
 has them, without the first and last tenth.
 """
 
