@@ -29,7 +29,10 @@ class Operations(dispatcher.Operations, Protocol):
 
 @dataclass
 class Invocations:
-    """What runs: `invoker` for synchronous calls, `queue` for the others. See `start`."""
+    """`invoker` for synchronous calls, `queue` for the others.
+
+    `open` it, and `begin` when what it needs is there; at the end `end`, then `close`.
+    """
 
     invoker: Invoker
     queue: Queue
@@ -38,7 +41,7 @@ class Invocations:
     direct: DirectClient
 
     @classmethod
-    async def start(
+    async def open(
         cls,
         data_dir: Path,
         runtime_dir: Path,
@@ -48,7 +51,7 @@ class Invocations:
         clock: Callable[[], float] = time.time,
         place: Place | None = None,
     ) -> Invocations:
-        """Open the queue in `data_dir` and take up what waits in it.
+        """Open the queue in `data_dir`; from now on invocations are taken, and none is run.
 
         gateway: `wait(unit, timeout)`; the direct listener is RUNTIME_DIR/invoke.sock. Raises UserError
         when another runner has the data directory, or the file cannot be used.
@@ -66,20 +69,23 @@ class Invocations:
         await queue.start()
         destinations = Destinations(queue, operations, data_dir / OUTBOX, clock)
         running = Dispatcher(queue, operations, invoker, clock, place, destinations.wake)
-        try:
-            await destinations.start()
-            await running.start()
-        except BaseException:
-            await queue.close()
-            raise
-        started = cls(invoker, queue, running, destinations, direct)
-        operations.subscribe(started.changed)
-        return started
+        opened = cls(invoker, queue, running, destinations, direct)
+        operations.subscribe(opened.changed)
+        return opened
 
-    async def stop(self, grace: float = 0.0) -> None:
-        """End; what still runs after `grace` seconds runs again after the next start."""
+    async def begin(self) -> None:
+        """Run and deliver what waits, and whatever comes. The gateway knows all units by now: what it does
+        not know would be backed off."""
+        await self.destinations.start()
+        await self.dispatcher.start()
+
+    async def end(self, grace: float = 0.0) -> None:
+        """Begin nothing more; what still runs after `grace` seconds runs again after the next start."""
         await self.dispatcher.close(grace)
         await self.destinations.close()
+
+    async def close(self) -> None:
+        """Write what was given, and take nothing more."""
         await self.queue.close()
         await self.direct.close()
         await asyncio.sleep(0)  # the connections' ends
