@@ -84,6 +84,9 @@ class Deployed:
         resolved = settings.resolve({}, self.unit.overrides)
         resolved["concurrency"] = resolved["concurrency"] or 1
         initializer = (self.unit.initializer or {}).get("timeout") or 0
+        farewell = int(((self.unit.pre_stop or {}).get("timeout") or 0) * 1e9)
+        # Instances of the revision before may have longer.
+        self.pool.farewell_ns = max(farewell, self.pool.farewell_ns if self.pool.instances else 0)
         self.pool.allowance_ns = int((START_ALLOWANCE_S + initializer) * 1e9)
         if not self.is_up:
             self.pool.configure(resolved, "", resolved["max_instances"] or 1, rides=True)

@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 
 MAX_RETRIES = 3
 """How often a request that no instance has begun is given to another one."""
+STOPPED = "stopped"
+"""Cause of death of an instance whose request nobody waits for any more."""
 
 
 def settle(pool: Pool, one: Instance, conn: Connection) -> None:
     """Give the client of a dead instance what it is owed."""
+    if one.cause == STOPPED and conn.is_broken():
+        conn.instance = None
+        pool.door.close(conn)
+        return
     found, request = verdict(one, conn, flags_lead=pool.interface != "asgi")
     conn.instance = None
     if found is Verdict.RELEND and one.cause == "timeout" and conn.late:

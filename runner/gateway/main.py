@@ -111,6 +111,7 @@ class Gateway:
         self._listening = False
         self._closing = False
         self._stop_deadline = 0.0
+        self._cut_after_s = CUT_AFTER_S
         self._access_write = -1
 
     # -- start ---------------------------------------------------------------------------------------
@@ -374,6 +375,7 @@ class Gateway:
         systemd.stopping()
         drain = max([pool.settings.get("drain_timeout", 0.0) for pool in pools] or [0.0])
         self._stop_deadline = self.loop.time() + drain
+        self._cut_after_s = CUT_AFTER_S + max([pool.farewell_ns / 1e9 for pool in pools] or [0.0])
         busy = sum(1 for pool in pools if pool.active())
         finishing = f"stopping: finishing what runs (at most {drain:g} s; again to stop at once)."
         self.console.stopping(finishing if busy else "stopping.")
@@ -388,7 +390,7 @@ class Gateway:
                 if not pool.queue:
                     pool.dismiss(one, 2 if now > self._stop_deadline else 1)
         alive = any(pool.instances for pool in pools)
-        if not (alive or self.door.connections) or now > self._stop_deadline + CUT_AFTER_S:
+        if not (alive or self.door.connections) or now > self._stop_deadline + self._cut_after_s:
             self._finish()
 
     def _finish(self) -> None:

@@ -265,7 +265,7 @@ class Pool(Supply):
             one.close()
             self.on_trial_over(one)
             return
-        if was_starting and not one.said_bye:
+        if was_starting and not one.said_bye and one.cause != losses.STOPPED:
             self._start_failed(one)
         self._deaths.add(one)
         one.close()

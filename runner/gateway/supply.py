@@ -33,7 +33,8 @@ class Supply:
     """Instances and counters of one function. `starter` is None while no template is there.
 
     user: whom its processes run as, None for the runner's own. minimum: provisioned instances, whatever its
-    settings say. What an instance says, and its end, are told to `_heard`, `_hung_up` and `_dead`.
+    settings say. farewell_ns: how long its pre-stop may take. What an instance says, and its end, are told to
+    `_heard`, `_hung_up` and `_dead`.
     """
 
     def __init__(self, core: Core, name: str, user: tuple[int, int, str] | None) -> None:
@@ -51,6 +52,7 @@ class Supply:
         self.tally = Tally()
         self._deaths = Deaths(core.loop, self.tally.deaths, core.instances)
         self.minimum = 0
+        self.farewell_ns = 0
         self.last_forked_ns = 0
         short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
         self._kits = Kits(core.loop, lambda: core.console.warn(short), user)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import select
+
+from snapfork.runner.gateway import losses
 from snapfork.runner.gateway.instances import LEAVING, READY, STARTING, Instance
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.policy.elastic import idle_leavers, surplus_spares
@@ -13,7 +16,7 @@ STALE_NS = 5 * 10**9
 START_TIMEOUTS = 4
 """An instance that no request is tied to may take this many timeouts to start: 4 minutes by default."""
 KILL_AFTER_NS = 5 * 10**9
-"""How long after the drain deadline an instance that was told to go is killed."""
+"""How long after the drain deadline and the time of its pre-stop an instance that is to go is killed."""
 
 
 def sweep(pool: Pool, now: int) -> None:
@@ -35,6 +38,8 @@ def sweep(pool: Pool, now: int) -> None:
             _check_memory(pool, one)
         if one.leave_ns:
             _hurry(pool, one, now)
+    if alone:
+        _end_abandoned(pool)
     if not pool.core.stopping:
         _reclaim(pool, now)
         pool.pump()
@@ -100,6 +105,28 @@ def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
         one.kill("timeout")
 
 
+def _end_abandoned(pool: Pool) -> None:
+    """Kill instances at concurrency 1 whose request the services process has given up: a stopped task.
+
+    It has closed the connection, which is then of no more use. An HTTP client that goes is no reason to end
+    what he has begun: he may have sent it for its effect.
+    """
+    lent: dict[int, Instance] = {}
+    for one in pool.instances.values():
+        for conn in one.loans.values():
+            if conn.direct and one.pidfd >= 0 and not one.cause:
+                loan, state, requests, _ = one.slot(conn.slot)
+                if loan != conn.loan_id or not requests or state == RUNNING:
+                    lent[conn.fd] = one
+    if not lent:
+        return
+    poll = select.poll()
+    for fd in lent:
+        poll.register(fd, 0)
+    for fd, _ in poll.poll(0):
+        lent[fd].kill(losses.STOPPED)
+
+
 def _check_memory(pool: Pool, one: Instance) -> None:
     if one.state not in (READY, LEAVING) or one.cause:
         return
@@ -119,7 +146,7 @@ def _check_memory(pool: Pool, one: Instance) -> None:
 def _hurry(pool: Pool, one: Instance, now: int) -> None:
     drain = int(pool.settings["drain_timeout"] * 1e9)
     waited = now - one.leave_ns
-    if waited > drain + KILL_AFTER_NS:
+    if waited > drain + pool.farewell_ns + KILL_AFTER_NS:
         one.kill("drain deadline")
     elif waited > drain and one.words[2] < 2:
         one.ask_to_leave(2)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from deskpeer import Deployment
-from snapfork.runner.units import UnitRoute
+from server import HANG_S, Client
+from snapfork.runner.units import Unit, UnitRoute
 from unitapps import hello, hello_asgi
 
 UNIT = "x-snapfork-unit"
@@ -103,3 +107,97 @@ def test_public_connections_are_not_direct_ones(gateway: Deployment) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=50) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nx-snapfork-unit: a:1\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 404")
+
+
+ENDLESS = """
+import os, time
+HERE = os.path.dirname(__file__)
+def app(environ, start_response):
+    if environ["QUERY_STRING"] == "wait":
+        open(os.path.join(HERE, "begun"), "w").close()
+        while not os.path.exists(os.path.join(HERE, "go")):
+            time.sleep(0.01)
+        open(os.path.join(HERE, "done"), "w").close()
+    text = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(text)))])
+    return [text]
+"""
+
+
+def begin(gateway: Deployment, unit: Unit) -> Client:
+    """A direct request that runs until the file `go` is there."""
+    direct = gateway.direct()
+    direct.request("GET", "/?wait", headers={UNIT: unit.name})
+    await_file(Path(unit.app_dir, "begun"))
+    return direct
+
+
+def await_file(path: Path) -> None:
+    deadline = time.monotonic() + HANG_S
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.005)
+
+
+def deaths(gateway: Deployment, name: str) -> dict[str, int]:
+    (function,) = [one for one in gateway.ask("status")["functions"] if one["name"] == name]
+    return dict(function["deaths"])
+
+
+def test_a_request_that_the_services_give_up_is_ended(gateway: Deployment) -> None:
+    unit = gateway.unit("given-up:1", ENDLESS)
+    gateway.put(unit)
+    direct = begin(gateway, unit)
+    (instance,) = [one for one in gateway.status(unit.name)["instances"] if one["state"] == "busy"]
+    direct.close()
+    gateway.wait_until(unit.name, lambda now: instance["pid"] not in [one["pid"] for one in now["instances"]])
+    assert not Path(f"/proc/{instance['pid']}").exists()
+    Path(unit.app_dir, "go").touch()
+    assert not Path(unit.app_dir, "done").exists()
+    assert deaths(gateway, unit.name) == {"stopped": 1}
+    # It is no failure of the unit's: the next is served at once.
+    assert gateway.direct().ask("GET", "/", None, {UNIT: unit.name}).status == 200
+
+
+def test_a_request_beside_one_that_is_given_up_goes_on(gateway: Deployment) -> None:
+    overrides = {"warmup": [], "spares": 0, "concurrency": 2, "max_instances": 1}
+    unit = gateway.unit("shared:1", ENDLESS, overrides=overrides)
+    gateway.put(unit)
+    stays = begin(gateway, unit)
+    Path(unit.app_dir, "begun").unlink()
+    goes = begin(gateway, unit)
+    (instance,) = gateway.status(unit.name)["instances"]
+    goes.close()
+    time.sleep(0.3)  # the gateway looks ten times a second, and is to find no reason
+    Path(unit.app_dir, "go").touch()
+    assert int(stays.getresponse().read()) == instance["pid"]
+    assert deaths(gateway, unit.name) == {}
+
+
+def test_an_http_client_that_goes_ends_nothing(gateway: Deployment) -> None:
+    unit = gateway.unit("for-its-effect:1", ENDLESS)
+    gateway.serve(unit)
+    client = gateway.client()
+    client.request("GET", "/for-its-effect/?wait")
+    await_file(Path(unit.app_dir, "begun"))
+    assert client.sock is not None
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    time.sleep(0.3)  # as above
+    Path(unit.app_dir, "go").touch()
+    await_file(Path(unit.app_dir, "done"))
+
+
+def test_a_task_that_waits_for_an_instance_is_given_up_too(gateway: Deployment) -> None:
+    overrides = {"warmup": [], "spares": 0, "max_instances": 1}
+    unit = gateway.unit("waits:1", ENDLESS, overrides=overrides)
+    gateway.put(unit)
+    first = begin(gateway, unit)
+    second = gateway.direct()
+    second.request("GET", "/?wait", headers={UNIT: unit.name})
+    second.close()
+    Path(unit.app_dir, "begun").unlink()
+    first.close()
+    gateway.settled(lambda: deaths(gateway, unit.name))
+    assert int(gateway.direct().ask("GET", "/", None, {UNIT: unit.name}).text)
+    assert not Path(unit.app_dir, "done").exists()
