@@ -6,12 +6,12 @@ from typing import Any
 
 from snapfork.runner.faces.lambda_call import Answer, Call, Desk, Handler, arn_of, unqualified
 from snapfork.runner.faces.lambda_errors import LambdaError, invalid_value
+from snapfork.runner.policy.chains import SETTING as LOOPS
 from snapfork.runner.registry.defaults import DEFAULTS
 from snapfork.runner.registry.model import Version
 
 STORAGE = 80_530_636_800
 """Bytes of code that an account may keep, as the service says it; here the disk decides."""
-LOOPS = "RecursiveLoop"
 RUNTIME = "RuntimeManagement"
 
 

@@ -61,7 +61,7 @@ OFFERED: dict[str, str] = {
     "UntagResource": "functions",
     "ListTags": "functions",
     "GetAccountSettings": "",
-    "GetFunctionRecursionConfig": "kept and given back; nothing looks for loops",
+    "GetFunctionRecursionConfig": "chains of destinations end at a function's 17th turn",
     "PutFunctionRecursionConfig": "",
     "GetRuntimeManagementConfig": "kept and given back; the runtime is this machine's Python",
     "PutRuntimeManagementConfig": "",

@@ -144,7 +144,7 @@ class Destinations:
         await self._queue.enqueue(
             Invocation(
                 str(identity), target.name, target.qualifier, one.body,
-                trigger="destination", dialect=one.dialect, content_type="application/json",
+                trigger="destination", dialect=one.dialect, content_type="application/json", chain=one.chain,
             )
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from snapfork.runner.invocations import records
@@ -19,7 +19,7 @@ from snapfork.runner.invocations.item import Item
 from snapfork.runner.invocations.lanes import LOW, ROOM, Lane, Lanes
 from snapfork.runner.invocations.model import FUNCTION_ERRORS, SYSTEM_ERRORS, Invocation, QueueState, Result
 from snapfork.runner.invocations.queue import ENDED, Queue
-from snapfork.runner.policy import retries
+from snapfork.runner.policy import chains, retries
 from snapfork.runner.policy.retries import Decision, History, Rules
 from snapfork.runner.registry.defaults import DEFAULTS
 from snapfork.runner.registry.errors import Conflict, Disabled, NotFound, OperationError, Throttled, TooLarge
@@ -286,10 +286,14 @@ class Dispatcher:
             return 0.0
         if item.state in ENDED:  # stopped just before
             return 0.0
+        invocation = item.invocation()
+        if chains.is_loop(invocation.chain, item.function) and not self._allows_loops(item.function):
+            self._settle(item, Decision("failed", condition=chains.CONDITION), None, config, function.dialect)
+            return 0.0
         self.queue.begin(item)
         refused = False
         try:
-            result = await self._invoker.invoke(item.invocation())
+            result = await self._invoker.invoke(replace(invocation, attempt=item.attempts))
         except (Throttled, Disabled, Conflict) as error:
             result = Result(_error_json(error), "throttled")
         except NotFound as error:
@@ -319,6 +323,10 @@ class Dispatcher:
         lane.window.answered(bool(lane.ready or lane.backlog))
         return 0.0
 
+    def _allows_loops(self, function: str) -> bool:
+        latest = self._operations.resolve(function).version
+        return latest.configuration.extra.get(chains.SETTING) == "Allow"
+
     def _settle(
         self, item: Item, decision: Decision, result: Result | None, config: AsyncConfig, dialect: Dialect
     ) -> None:
@@ -337,7 +345,12 @@ class Dispatcher:
                 dialect, self._place.region, self._place.account, item.function, item.qualifier
             )
             payload = item.payload or b""
-            ended = records.Ended(item, payload, decision.condition, result, dialect, arn, self._clock())
+            chain = item.invocation().chain
+            if decision.condition != chains.CONDITION:
+                chain = chains.longer(chain, item.function)
+            ended = records.Ended(
+                item, payload, decision.condition, result, dialect, arn, self._clock(), chain
+            )
             deliveries = records.deliveries(ended, config)
         self.queue.end(
             item,

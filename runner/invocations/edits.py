@@ -39,7 +39,8 @@ def redrive(connection: sqlite3.Connection, ids: Sequence[str], now: float) -> l
     connection.execute(
         "UPDATE invocations SET state = 'Enqueued', due = ?, held = 0, enqueued = ?, started = NULL, "
         "ended = NULL, attempts = 0, errors = 0, system_errors = 0, dead = 0, error = '', instance = '', "
-        "destination = '' WHERE id IN (SELECT value FROM json_each(?))",
+        "destination = '', meta = CASE meta WHEN '' THEN '' ELSE json_remove(meta, '$.chain') END "
+        "WHERE id IN (SELECT value FROM json_each(?))",
         (now, now, found),
     )
     for row in rows:

@@ -106,7 +106,7 @@ class Item:
 
 
 _PLAIN = Invocation("", "", "", b"")
-_META = ("trigger", "dialect", "client_context", "content_type", "headers")
+_META = ("trigger", "dialect", "client_context", "content_type", "headers", "chain")
 
 
 def meta_of(invocation: Invocation) -> str:
@@ -119,7 +119,8 @@ def meta_of(invocation: Invocation) -> str:
 @dataclass(frozen=True)
 class Delivery:
     """A destination that is to get something. number: of its row, 0 before it has one. kind: "on_success",
-    "on_failure" or "dead_letter". body: what it gets. attributes: headers beside it, as JSON pairs."""
+    "on_failure" or "dead_letter". body: what it gets. attributes: headers beside it, as JSON pairs. chain:
+    see policy.chains."""
 
     target: str
     kind: str
@@ -131,6 +132,7 @@ class Delivery:
     number: int = 0
     attempts: int = 0
     created: float = 0.0
+    chain: str = ""
 
 
 @dataclass(frozen=True)

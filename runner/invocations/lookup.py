@@ -13,7 +13,9 @@ from snapfork.runner.invocations.model import Task
 from snapfork.runner.invocations.store import TASK_COLUMNS, task_of, used_bytes
 from snapfork.runner.registry.errors import Invalid, NotFound
 
-_DELIVERY_COLUMNS = "number, target, kind, function, request_id, body, dialect, attributes, attempts, created"
+_DELIVERY_COLUMNS = (
+    "number, target, kind, function, request_id, body, dialect, attributes, attempts, created, chain"
+)
 _TASKS = f"SELECT {TASK_COLUMNS} FROM invocations AS i"
 
 
@@ -152,8 +154,21 @@ def deliveries(
             attributes=tuple((name, value) for name, value in json.loads(attributes)),
             attempts=attempts,
             created=created,
+            chain=chain,
         )
-        for number, target, kind, function, request_id, body, dialect, attributes, attempts, created in rows
+        for (
+            number,
+            target,
+            kind,
+            function,
+            request_id,
+            body,
+            dialect,
+            attributes,
+            attempts,
+            created,
+            chain,
+        ) in rows
     ]
     later = connection.execute("SELECT min(due) FROM deliveries WHERE due > ?", (now,)).fetchone()[0]
     return found, later

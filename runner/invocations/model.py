@@ -31,7 +31,7 @@ class Invocation:
 
     id: request id. trigger: "api", "http", "async", "timer", "oss", "s3", "destination". client_context:
     Lambda's, as it came (base64). attempt: 1 for the first run. dialect: of the caller. headers: extra
-    request headers for a web function.
+    request headers for a web function. chain: of what a destination brings, see policy.chains.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Invocation:
     attempt: int = 1
     content_type: str = "application/octet-stream"
     headers: tuple[tuple[str, str], ...] = ()
+    chain: str = ""
 
 
 @dataclass(frozen=True)

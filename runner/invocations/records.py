@@ -11,8 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from snapfork.runner.invocations import targets
 from snapfork.runner.invocations.item import Delivery, Item
 from snapfork.runner.invocations.model import SYSTEM_ERRORS, Result
+from snapfork.runner.policy import chains
+from snapfork.runner.registry.errors import Invalid
 from snapfork.runner.registry.model import AsyncConfig, Dialect
 
 LAMBDA_CONDITIONS = frozenset({"Success", "RetriesExhausted", "EventAgeExceeded"})
@@ -23,7 +26,8 @@ ERROR_LIMIT = 1024
 
 @dataclass(frozen=True)
 class Ended:
-    """An invocation at its end. result: None if it never ran. condition: see policy.retries.Decision."""
+    """An invocation at its end. result: None if it never ran. condition: see policy.retries.Decision.
+    chain: of what follows it."""
 
     item: Item
     payload: bytes
@@ -32,6 +36,7 @@ class Ended:
     dialect: Dialect
     arn: str
     at: float
+    chain: str = ""
 
 
 def function_arn(dialect: Dialect, region: str, account: str, name: str, qualifier: str) -> str:
@@ -48,6 +53,8 @@ def deliveries(ended: Ended, config: AsyncConfig) -> list[Delivery]:
     made: list[Delivery] = []
 
     def add(target: str, kind: str, body: bytes, attributes: tuple[tuple[str, str], ...] = ()) -> None:
+        if ended.condition == chains.CONDITION and _leads_back(target, ended.chain):
+            return
         made.append(
             Delivery(
                 target,
@@ -58,6 +65,7 @@ def deliveries(ended: Ended, config: AsyncConfig) -> list[Delivery]:
                 ended.dialect,
                 attributes,
                 created=ended.at,
+                chain=ended.chain,
             )
         )
 
@@ -68,6 +76,15 @@ def deliveries(ended: Ended, config: AsyncConfig) -> list[Delivery]:
     if config.dead_letter and not good:
         add(config.dead_letter, "dead_letter", ended.payload, _attributes(ended))
     return made
+
+
+def _leads_back(target: str, chain: str) -> bool:
+    """Whether a destination is a function that this chain may not invoke any more either."""
+    try:
+        found = targets.parse(target)
+    except Invalid:
+        return False
+    return found.kind == "function" and chains.is_loop(chain, found.name)
 
 
 def record_of(ended: Ended) -> dict[str, Any]:
@@ -128,7 +145,7 @@ def status_of(result: Result | None) -> int:
 def error_text(result: Result | None, condition: str) -> str:
     """One line of what went wrong, for lists of tasks and dead letters."""
     if result is None:
-        return condition
+        return chains.ERROR if condition == chains.CONDITION else condition
     told = _parsed(result.payload)
     if isinstance(told, dict) and isinstance(told.get("errorMessage"), str):
         kind = told.get("errorType")

@@ -72,6 +72,9 @@ MIGRATIONS = (
     );
     CREATE INDEX deliveries_due ON deliveries (due);
     """,
+    """
+    ALTER TABLE deliveries ADD COLUMN chain TEXT NOT NULL DEFAULT '';
+    """,
 )
 _INSERT_COLUMNS = (
     "id, request_id, task_id, function, qualifier, state, due, held, enqueued, kept, meta, payload"
@@ -275,10 +278,10 @@ def add_deliveries(connection: sqlite3.Connection, item: int, deliveries: Iterab
     """What destinations are to get."""
     connection.executemany(
         "INSERT INTO deliveries (id, target, kind, function, request_id, body, dialect, attributes, due, "
-        "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "created, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (item, one.target, one.kind, one.function, one.request_id, one.body, one.dialect,
-             json.dumps(one.attributes), one.created, one.created)
+             json.dumps(one.attributes), one.created, one.created, one.chain)
             for one in deliveries
         ],
     )  # fmt: skip

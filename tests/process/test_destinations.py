@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from invoking import Clock, Registry, invocation, until
+from invoking import Clock, Obedient, Registry, invocation, until
 from snapfork.runner.invocations import targets
 from snapfork.runner.invocations.destinations import GIVE_UP_S, Destinations
+from snapfork.runner.invocations.dispatcher import Dispatcher
 from snapfork.runner.invocations.item import Delivery
+from snapfork.runner.invocations.model import Task
 from snapfork.runner.invocations.queue import Queue
 from snapfork.runner.invocations.targets import Target
+from snapfork.runner.policy import chains
 from snapfork.runner.registry.errors import Invalid
 
 
@@ -280,3 +285,102 @@ def test_addresses(text: str, expected: Target) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(Invalid):
         targets.parse(text)
+
+
+class Ring:
+    """Functions that are each other's destinations, over the real parts; every run is kept in `seen`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.registry = Registry()
+        self.invoker = Obedient()
+        self.queue = Queue(directory / "queue.sqlite3")
+        self.destinations = Destinations(self.queue, self.registry, directory / "outbox")
+        self.dispatcher = Dispatcher(
+            self.queue, self.registry, self.invoker, delivered=self.destinations.wake
+        )
+
+    async def __aenter__(self) -> Ring:
+        await self.queue.start()
+        await self.destinations.start()
+        await self.dispatcher.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.dispatcher.close()
+        await self.destinations.close()
+        await self.queue.close()
+
+    def runs(self) -> Counter[str]:
+        return Counter(one.function for one in self.invoker.seen)
+
+    async def letter(self) -> Task:
+        """The dead letter, once there is one and nothing more is under way."""
+        while True:
+            sizes = await self.queue.sizes()
+            if not (sizes.rows.keys() & {"Enqueued", "Dequeued", "Running", "Retrying"}) and sizes.dead:
+                (found,), _ = await self.queue.dead_letters()
+                return found
+            await asyncio.sleep(0.001)
+
+
+def ring(directory: Path, test: Callable[[Ring], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with Ring(directory) as one:
+            await test(one)
+
+    asyncio.run(run())
+
+
+def test_a_function_that_is_its_own_destination_ends(tmp_path: Path) -> None:
+    async def test(one: Ring) -> None:
+        one.registry.add("f", on_success="f", on_failure="f", dead_letter="file:///dead.jsonl")
+        await one.queue.enqueue(invocation(1))
+        letter = await one.letter()
+        assert one.runs() == {"f": chains.LIMIT}
+        assert letter.error == chains.ERROR and letter.state == "Failed"
+        while not (tmp_path / "outbox" / "dead.jsonl").exists():
+            await asyncio.sleep(0.001)
+        told = json.loads((tmp_path / "outbox" / "dead.jsonl").read_text())
+        assert told["ErrorMessage"] == chains.ERROR
+        # Whoever runs it again by hand wants it to run.
+        await one.queue.redrive([letter.request_id])
+        await one.letter()
+        assert one.runs() == {"f": 2 * chains.LIMIT}
+
+    ring(tmp_path, test)
+
+
+def test_two_that_are_each_others_destination_end(tmp_path: Path) -> None:
+    async def test(one: Ring) -> None:
+        one.registry.add("f", on_success="g", on_failure="g")
+        one.registry.add("g", "fc", on_success="f", on_failure="f")
+        await one.queue.enqueue(invocation(1))
+        letter = await one.letter()
+        assert (letter.function, letter.error) == ("f", chains.ERROR)
+        assert one.runs() == {"f": chains.LIMIT, "g": chains.LIMIT}
+
+    ring(tmp_path, test)
+
+
+def test_who_is_told_of_a_loop_is_told(tmp_path: Path) -> None:
+    async def test(one: Ring) -> None:
+        one.registry.add("f", on_success="f", on_failure="told")
+        one.registry.add("told")
+        await one.queue.enqueue(invocation(1))
+        await until(lambda: one.runs() == {"f": chains.LIMIT, "told": 1})
+        record = json.loads(one.invoker.seen[-1].payload)
+        assert record["requestContext"]["condition"] == "RetriesExhausted"
+
+    ring(tmp_path, test)
+
+
+def test_a_function_that_allows_loops_goes_on(tmp_path: Path) -> None:
+    async def test(one: Ring) -> None:
+        one.registry.add("f", on_success="f")
+        latest = one.registry.versions["f"]
+        extra = {chains.SETTING: "Allow"}
+        one.registry.versions["f"] = replace(latest, configuration=replace(latest.configuration, extra=extra))
+        await one.queue.enqueue(invocation(1))
+        await until(lambda: len(one.invoker.seen) > 2 * chains.LIMIT)
+
+    ring(tmp_path, test)
