@@ -67,7 +67,7 @@ def serve(
         typer.Option(
             metavar="DIR",
             show_default="~/.local/share/snapfork",
-            help="Where snapshots are kept.",
+            help="Where snapshots, and what is deployed, are kept.",
         ),
     ] = None,
     host: Annotated[

@@ -8,6 +8,7 @@ import os
 import queue
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -68,8 +69,10 @@ class Target:
     def create(self, name: str, source: str, handler: str = "main.handler", **more: Any) -> None:
         self.boto.create_function(
             FunctionName=name, Code={"ZipFile": zipped({"main.py": source})}, Handler=handler,
-            Runtime="python3.11", Role=ROLE, **{"Timeout": 30, **more},
+            Runtime=f"python3.{sys.version_info[1]}", Role=ROLE, **{"Timeout": 30, **more},
         )  # fmt: skip
+        pace = {"Delay": 0.1, "MaxAttempts": 600}
+        self.boto.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=pace)
 
     def invoke(self, name: str, payload: Any) -> Any:
         answer = self.boto.invoke(FunctionName=name, Payload=json.dumps(payload).encode())
