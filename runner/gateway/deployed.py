@@ -123,16 +123,16 @@ class Deployed:
         busy = bool(pool.queue) or any(one.running for one in pool.instances.values())
         return busy or pool.minimum > 0 or self.function.building is not None
 
-    def status(self) -> dict[str, Any]:
-        """For the operation unit_status."""
-        pool, template = self.pool, self.function.template
-        ready = sum(1 for one in pool.instances.values() if one.state == READY)
-        return {
     @property
     def descriptors(self) -> int:
         """How many the gateway has open for it: a template's are its control socket, pidfd and log pipe."""
         return 3 * (self.function.template is not None) + self.pool.descriptors
 
+    def status(self) -> dict[str, Any]:
+        """For the operation unit_status."""
+        pool, template = self.pool, self.function.template
+        ready = sum(1 for one in pool.instances.values() if one.state == READY)
+        return {
             "state": self.state,
             "revision": self.unit.revision,
             "serving": _revision(self.function.config) if pool.generation else "",
@@ -315,6 +315,8 @@ class Deployed:
         if requests != self._requests or self.pool.queue:
             self._requests = requests
             self.used_ns = now
+        elif now - self.used_ns > AT_REST_NS:
+            self.pool.spare_descriptors()
         if self.function.template is not None:
             self.size = _size(self.function.template)
         building = self.function.building
@@ -328,11 +330,29 @@ class Deployed:
     # -- details ---------------------------------------------------------------------------------------
 
     def _build(self, config: FunctionConfig) -> None:
+        if self._postponed is not None:
+            self._postponed = config
+            return
         if config is self.wanted:
             self._attempted = self.unit.revision
         self._event("building", _revision(config))
+        self._begin(config)
+
+    def _begin(self, config: FunctionConfig) -> None:
+        if not has_room(BUILD_DESCRIPTORS):
+            if self._postponed is None:
+                self.core.loop.call_later(ROOM_AGAIN_S, self._begin_again)
+            self._postponed = config
+            self._on_scarce()
+            return
         good = config is self.function.config and self.pool.generation
         self.function.build(generation=self.pool.generation if good else None, config=config)
+
+    def _begin_again(self) -> None:
+        config, self._postponed = self._postponed, None
+        wanted = self._waiting or self.pool.queue or self.pool.minimum
+        if config is not None and wanted and not self.core.stopping and self.function.building is None:
+            self._build(config)
 
     def _is_current(self) -> bool:
         return self.is_up and _revision(self.function.config) == self.unit.revision
@@ -340,8 +360,6 @@ class Deployed:
     def _is_on_hold(self) -> bool:
         return self._failed == self.unit.revision and self.core.clock() < self._hold_until_ns
 
-        elif now - self.used_ns > AT_REST_NS:
-            self.pool.spare_descriptors()
     def _refusal(self) -> Refused:
         sentence, traceback = self._failure
         return Refused(sentence, kind=START_FAILED, traceback=traceback)
@@ -355,30 +373,12 @@ class Deployed:
             "interface": self.pool.interface,
             "mode": "spawn" if self.pool.mode == SPAWN else "fork",
             "init_ms": round(sum(stages.get(name, 0.0) for name in INITIALISING), 3),
-        if self._postponed is not None:
-            self._postponed = config
-            return
             "restored": bool(self.function.found),
         }
 
-        self._begin(config)
-
-    def _begin(self, config: FunctionConfig) -> None:
-        if not has_room(BUILD_DESCRIPTORS):
-            if self._postponed is None:
-                self.core.loop.call_later(ROOM_AGAIN_S, self._begin_again)
-            self._postponed = config
-            self._on_scarce()
-            return
     def _event(self, state: str, revision: str, **more: Any) -> None:
         common: dict[str, Any] = {
             "interface": self.pool.interface,
-    def _begin_again(self) -> None:
-        config, self._postponed = self._postponed, None
-        wanted = self._waiting or self.pool.queue or self.pool.minimum
-        if config is not None and wanted and not self.core.stopping and self.function.building is None:
-            self._build(config)
-
             "sentence": "",
             "traceback": None,
             "stages": {},

@@ -9,14 +9,13 @@ import resource
 import secrets
 import signal
 import socket
-import time
 from typing import Any
 
 import uvloop
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
 from snapfork.runner.gateway.bases import Base, soft_file_limit
-from snapfork.runner.gateway.children import reap_strays
+from snapfork.runner.gateway.children import Strays, end_all
 from snapfork.runner.gateway.core import Child, Core
 from snapfork.runner.gateway.desk import Desk, Handler
 from snapfork.runner.gateway.door import FrontDoor
@@ -113,6 +112,7 @@ class Gateway:
         self._stop_deadline = 0.0
         self._cut_after_s = CUT_AFTER_S
         self._access_write = -1
+        self._strays = Strays()
 
     # -- start ---------------------------------------------------------------------------------------
 
@@ -193,9 +193,9 @@ class Gateway:
             child = self._child(forked.number)
             if child is None:
                 fds.close_all(received)
-            elif isinstance(child, Instance):
             elif not received:  # it did not fit into our descriptors
                 self._find_again(forked)
+            elif isinstance(child, Instance):
                 child.home.forked(child, forked.pid, received[0])
             else:
                 child.forked(forked.pid, received[0])
@@ -209,7 +209,6 @@ class Gateway:
             elif child is not None:
                 child.died(died)
 
-    def _child(self, number: int) -> Instance | Child | None:
     def _find_again(self, forked: frames.ForkedFrame) -> None:
         """A pidfd for a child whose own was lost, as soon as there is a descriptor for it."""
         child = self._child(forked.number)
@@ -227,6 +226,7 @@ class Gateway:
         else:
             child.forked(forked.pid, pidfd)
 
+    def _child(self, number: int) -> Instance | Child | None:
         core = self.core
         return core.instances.get(number) or core.templates.get(number) or core.others.get(number)
 
@@ -342,7 +342,7 @@ class Gateway:
             sweep(pool, now)
         self.units.tick(now)
         self._pipes.tick()
-        reap_strays(self._known_pids())
+        self._strays.tick(self._known_pids())
         if self.core.stopping:
             self._stop_step()
         if not self._closing:
@@ -417,16 +417,4 @@ class Gateway:
         self._pipes.close()
         self._helpers.close()
         os.close(self._life_write)  # whoever is left dies with this
-        _reap_all()
-
-
-def _reap_all() -> None:
-    """Collect every child, orphans of templates included; what user code left running is init's."""
-    deadline = time.monotonic() + REAP_S
-    while time.monotonic() < deadline:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            time.sleep(0.005)
+        end_all(REAP_S)  # what functions have started included

@@ -178,6 +178,7 @@ def _connect(start: frames.StartFrame, received: list[int]) -> Link:
 def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: list[int]) -> None:
     served = prepared.served
     served.page = link.page
+    life.keep_descendants()
     lifespan = _own_lifespan(prepared)
     if prepared.initialise == "instance" and served.interface == "wsgi":
         _initialise(prepared, link, None)

@@ -12,6 +12,7 @@ it arms each of its instances.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import functools
 import os
@@ -28,6 +29,8 @@ _group = 0
 _exposing = False
 _is_users = False
 _mask: set[int] = set()
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_prctl = ctypes.CDLL(None).prctl  # looked up once: each instance calls it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -69,6 +72,12 @@ def arm_leavers(read_fd: int) -> None:
 
     for name in ("setsid", "setpgid", "setpgrp"):
         setattr(os, name, guarded(getattr(os, name)))
+
+
+def keep_descendants() -> None:
+    """From here on what this process has started is below it even when its own parent has ended: orphans come
+    to us, not to the gateway, which takes those that come to it for the leavings of dead instances."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_users_fork(error: BaseException | None = None) -> None:
