@@ -21,7 +21,15 @@ from fleet import Fleet
 from snapfork.runner.bench import report, stats
 from snapfork.runner.bench.client import Timing
 from snapfork.runner.bench.context import Context
-from snapfork.runner.bench.deployed import LAMBDA, Connection, DeployedRunner, Signer, plain, zipped
+from snapfork.runner.bench.deployed import (
+    LAMBDA,
+    STATE_S,
+    Connection,
+    DeployedRunner,
+    Signer,
+    plain,
+    zipped,
+)
 from snapfork.runner.bench.fresh import first_answer
 from snapfork.runner.bench.results import Check, Part, at_most, decide
 from snapfork.runner.errors import UserError
@@ -214,10 +222,7 @@ def _keep_retired(context: Context, served: Served, app: App) -> None:
 def _retired(served: Served, app: App) -> float:
     """Milliseconds. The function is retired because another one is called."""
     runner, name = served.runner, _kept(app)
-    runner.ask(served.signer.invoke(LAMBDA, OTHER))
-    runner.wait_for(OTHER, "ready")
-    if runner.function(name) is not None:
-        runner.wait_for(name, "retired")
+    _retire(served, name)
     if app.kind == "event":
         wire, address = served.signer.invoke(LAMBDA, name, app.event), runner.address
     else:
@@ -226,6 +231,20 @@ def _retired(served: Served, app: App) -> float:
     with Connection(address) as connection:
         timing = _good(runner, "a retired function", *connection.ask(wire))
     return (timing.first - begun) / 1e6
+
+
+def _retire(served: Served, name: str) -> None:
+    """Call another function until this one has no template and the other's is settled."""
+    runner, deadline = served.runner, time.monotonic() + STATE_S
+    while True:
+        runner.ask(served.signer.invoke(LAMBDA, OTHER))
+        mine, other = runner.function(name), runner.function(OTHER)
+        settled = other is not None and other["template"]["state"] == "ready" and other["trial"]
+        if settled and (mine is None or mine["template"]["state"] == "retired"):
+            return
+        if time.monotonic() > deadline:
+            raise UserError(f"{name} is not retired after {STATE_S:g} s.", runner.tail())
+        time.sleep(0.1)
 
 
 def _kept(app: App) -> str:
