@@ -19,6 +19,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import BuiltinMethodType, MethodType
 from typing import Any
 
@@ -70,6 +71,17 @@ def prepare() -> int:
 def note_lists() -> None:
     """In a base, before what it holds is frozen: its templates would not find those lists any more."""
     _noted[:] = _lists(list(_groups()))
+
+
+@contextmanager
+def passing() -> Iterator[None]:
+    """For one fork of a template that is still being built, whose own code may fork afterwards."""
+    global _passing
+    prepare()
+    try:
+        yield
+    finally:
+        _passing = False
 
 
 def is_passing() -> bool:

@@ -182,7 +182,7 @@ class Builder:
             pid = os.fork()
         if pid == 0:
             os.close(read)
-            # What libraries' fork handlers make anew: libuv its pipe for signals, where the base has had a loop.
+            # Made anew by libraries' fork handlers: libuv's pipe for signals, where the base has had a loop.
             now = open_descriptors().items()
             self.auditor.own_fds |= {fd for fd, target in now if before.get(fd, target) != target}
             return self._candidate(prepared, write, start_up)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from snapfork.runner.processes import afterfork, hooks, instance, life
+from snapfork.runner.processes import afterfork, atfork, hooks, instance, life
 from snapfork.runner.processes.quiesce import quiesce
 from snapfork.runner.wire import fds, frames
 
@@ -45,7 +45,7 @@ def serve(
         start = frames.unpack_start(view)
         sys.stdout.flush()
         sys.stderr.flush()
-        with life.shielded_children():
+        with life.shielded_children(), atfork.passing():
             forked = forker.fork(start.number)
         if forked:
             control.close()
