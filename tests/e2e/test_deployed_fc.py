@@ -254,8 +254,12 @@ def test_a_running_task_is_stopped(fc: Fc) -> None:
     fc.create("long", {"index.py": HANDLER}, timeout=60)
     fc.invoke("long", {"sleep": 50}, kind="Async", task="t")
     fc.task("long", "t", "Running")
+    fc.server.wait_until(lambda now: any(one["busy"] for one in now["instances"]), "long:LATEST")
     fc.client.stop_async_task("long", "t", m.StopAsyncTaskRequest())
     fc.task("long", "t", "Stopped")
+    # And its handler with it, which had no way to notice.
+    fc.server.wait_until(lambda now: now["deaths"] == {"stopped": 1}, "long:LATEST")
+    assert fc.invoke("long", {"a": 1})[0] == b'{"a": 1}'
 
 
 def test_limits_of_a_function(fc: Fc) -> None:

@@ -227,6 +227,32 @@ def handler(event, context):
     assert record["responsePayload"]["errorType"] == "ValueError"
 
 
+def test_a_function_that_is_its_own_destination_ends(aws: Lambda) -> None:
+    source = """
+import os
+
+def handler(event, context):
+    path = os.path.join(os.environ["HOME"], "turns")
+    if event.get("ask"):
+        return os.path.getsize(path) if os.path.exists(path) else 0
+    with open(path, "a") as file:
+        file.write("x")
+"""
+    made = aws.create("turns", {"main.py": source})
+    aws.boto.put_function_event_invoke_config(
+        FunctionName="turns", DestinationConfig={"OnSuccess": {"Destination": made["FunctionArn"]}}
+    )
+    aws.boto.invoke(FunctionName="turns", InvocationType="Event", Payload=b"{}")
+
+    def letters() -> str:
+        said = aws.server.run("dead-letters", "turns")
+        assert said.returncode == 0, said.stderr
+        return said.stdout if "RecursiveInvocation" in said.stdout else ""
+
+    assert until(letters)
+    assert aws.invoke("turns", {"ask": 1})[0] == 16
+
+
 def test_limits_of_a_function(aws: Lambda) -> None:
     aws.create("limited", ONE, Publish=True)
     aws.boto.put_function_concurrency(FunctionName="limited", ReservedConcurrentExecutions=0)

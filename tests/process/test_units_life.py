@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from deskpeer import Deployment, Refused
-from server import Answer
+from server import HANG_S, Answer
+from snapfork.runner.gateway.sweep import KILL_AFTER_NS
 from unitapps import BROKEN, hello, hello_asgi
 
 
@@ -327,3 +329,36 @@ def test_nothing_is_left_of_units_that_came_and_went(tmp_path: Path) -> None:
         for number in range(1, 5):
             round_trip(number)
         assert gateway.settled(holdings) == at_rest
+
+
+def test_pre_stop_has_its_time_after_the_drain_deadline(gateway: Deployment) -> None:
+    code = (
+        hello()
+        + """
+def stop(context):
+    here = os.path.dirname(__file__)
+    open(os.path.join(here, "begun"), "w").close()
+    while not os.path.exists(os.path.join(here, "go")):
+        time.sleep(0.01)
+    open(os.path.join(here, "done"), "w").close()
+"""
+    )
+    settings = {"warmup": [], "spares": 0, "drain_timeout": 0.0}
+    wish = {"handler": "app.stop", "timeout": 60}
+    unit = gateway.unit("slow-to-go:1", code, overrides=settings, pre_stop=wish)
+    gateway.serve(unit)
+    assert gateway.get("/slow-to-go/").status == 200
+    here = Path(unit.app_dir)
+    gateway.ask("retire", unit=unit.name)
+    wait_for_file(here / "begun")
+    time.sleep((KILL_AFTER_NS / 1e9) + 1)  # which is when an instance without a pre-stop would be killed
+    (here / "go").touch()
+    wait_for_file(here / "done")
+    gateway.wait_until(unit.name, lambda now: not now["instances"])
+
+
+def wait_for_file(path: Path) -> None:
+    deadline = time.monotonic() + HANG_S
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.01)
