@@ -126,6 +126,28 @@ def once(address: Address, path: str = "/", *, timeout: float = TIMEOUT_S) -> Ti
     return timing
 
 
+def exchange(sock: socket.socket, wire: bytes) -> tuple[Timing, bytearray, int]:
+    """One request on a connection: its times, the answer, and what `whole` says of it.
+
+    Raises OSError, BadAnswer where the connection ends within the answer.
+    """
+    clock = time.monotonic_ns
+    timing = Timing()
+    timing.begun = timing.connected = clock()
+    sock.sendall(wire)
+    timing.sent = clock()
+    received = bytearray(sock.recv(65536))
+    timing.first = clock()
+    while (size := whole(received)) is None:
+        data = sock.recv(65536)
+        if not data:
+            raise BadAnswer("the server closed the connection within an answer")
+        received += data
+    timing.last = clock()
+    timing.status, timing.size = status_of(received), len(received)
+    return timing, received, size
+
+
 class Kept:
     """A connection that is kept: `ask` as often as you like. Raises OSError and BadAnswer."""
 
@@ -139,22 +161,9 @@ class Kept:
         """One request and its whole answer."""
         if self._closing:
             raise BadAnswer("the server does not keep its connections")
-        clock, sock = time.monotonic_ns, self._sock
-        timing = Timing()
-        timing.begun = timing.connected = clock()
-        sock.sendall(self._wire)
-        timing.sent = clock()
-        received = bytearray(sock.recv(65536))
-        timing.first = clock()
-        while (size := whole(received)) is None:
-            data = sock.recv(65536)
-            if not data:
-                raise BadAnswer("the server closed the connection within an answer")
-            received += data
-        timing.last = clock()
+        timing, received, size = exchange(self._sock, self._wire)
         head = bytes(received[: received.find(b"\r\n\r\n") + 2])
         self._closing = size < 0 or bool(CLOSE.search(head))
-        timing.status, timing.size = status_of(received), len(received)
         return timing
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from snapfork.runner.bench.client import TIMEOUT_S, Address, BadAnswer, Timing, status_of, whole
+from snapfork.runner.bench.client import TIMEOUT_S, Address, BadAnswer, Timing, exchange
 from snapfork.runner.bench.servers import Server, free_port
 from snapfork.runner.errors import UserError
 from snapfork.runner.faces.native import pack_deploy
@@ -41,26 +41,14 @@ class Connection:
     """A connection that is kept, for any requests. Raises OSError and BadAnswer."""
 
     def __init__(self, address: Address) -> None:
-        self._address = address
         self._sock = socket.create_connection(address, timeout=TIMEOUT_S)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, wire: bytes) -> tuple[Timing, bytes]:
         """One request: its times, and the body of the answer, which must have a length."""
-        clock, sock = time.monotonic_ns, self._sock
-        timing = Timing()
-        timing.begun = timing.connected = clock()
-        sock.sendall(wire)
-        timing.sent = clock()
-        received = bytearray(sock.recv(65536))
-        timing.first = clock()
-        while (size := whole(received)) is None or size < 0:
-            more = sock.recv(65536)
-            if not more or size is not None:
-                raise BadAnswer(f"{self._address[0]}:{self._address[1]} answered {bytes(received[:200])!r}")
-            received += more
-        timing.last = clock()
-        timing.status, timing.size = status_of(received), len(received)
+        timing, received, size = exchange(self._sock, wire)
+        if size < 0:
+            raise BadAnswer(f"the server answered {bytes(received[:200])!r}")
         return timing, bytes(received[received.find(b"\r\n\r\n") + 4 :])
 
     def close(self) -> None:
