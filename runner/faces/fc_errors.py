@@ -113,6 +113,8 @@ def of(error: errors.OperationError) -> FcError:
             # Without x-acs-retry-after: with it the SDK raises a class that `except ClientException` does not
             # catch.
             return FcError(429, "ResourceExhausted", error.message)
+        case errors.Unavailable():
+            return FcError(503, "ServiceUnavailable", error.message)
         case errors.Disabled() | errors.Denied():
             return FcError(403, "AccessDenied", error.message)
         case errors.Invalid(kind="additional_is_main"):

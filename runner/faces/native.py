@@ -36,6 +36,7 @@ STATUS: dict[type[errors.OperationError], tuple[int, str]] = {
     errors.Invalid: (400, "invalid"),
     errors.Throttled: (429, "throttled"),
     errors.Disabled: (403, "disabled"),
+    errors.Unavailable: (503, "unavailable"),
     errors.Denied: (403, "denied"),
 }
 

@@ -6,11 +6,13 @@ import json
 import os
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from snapfork.runner.gateway.children import Watch
 from snapfork.runner.gateway.pipes import Pipes
+from snapfork.runner.policy.elastic import backoff_s
 from snapfork.runner.runtime_dir import LOGS
 from snapfork.runner.services import launch
 from snapfork.runner.wire import fds
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.core import Core
 
 RESTART_S = 1.0
+STABLE_S = 30.0
+"""Who has lived for so long before it dies is started again without a longer wait."""
 PATIENCE_S = 2.0
 """How long each gets to end by itself."""
 
@@ -39,6 +43,7 @@ class Helpers:
         self._on_change = on_change
         self._running: list[subprocess.Popen[bytes]] = []
         self._watch_fd = -1
+        self._deaths: Counter[str] = Counter()
 
     def start(self) -> None:
         """Start what this run needs."""
@@ -63,14 +68,19 @@ class Helpers:
     def _keep(self, process: subprocess.Popen[bytes], what: str, again: Callable[[], None]) -> None:
         self._running.append(process)
         core = self._core
+        begun = core.loop.time()
 
         def died() -> None:
             process.wait()
             self._running.remove(process)
             watch.close()
             if not core.stopping:
-                core.console.warn(f"the {what} (pid {process.pid}) died; starting it again.")
-                core.loop.call_later(RESTART_S, again)
+                if core.loop.time() - begun > STABLE_S:
+                    self._deaths[what] = 0
+                self._deaths[what] += 1
+                delay = max(RESTART_S, backoff_s(self._deaths[what]))
+                core.console.warn(f"the {what} (pid {process.pid}) died; starting it again in {delay:g} s.")
+                core.loop.call_later(delay, again)
 
         watch = Watch(core.loop, os.pidfd_open(process.pid), died)
 

@@ -152,6 +152,9 @@ class Gateway:
     def _services_ready(self, where: dict[str, Any]) -> None:
         if "fatal" in where:
             self.console.error(where["fatal"])
+            if self.control and self._desk is not None:
+                self._desk.close()  # it has been well before: it ends, and is started again
+                return
             self.exit_status = 1
             self._finish()
             return

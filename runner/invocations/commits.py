@@ -7,12 +7,15 @@ every step, and under a busy event loop each step then waits for its turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from snapfork.runner.registry.errors import Unavailable
 
 SWITCH_S = 1e-4
 """How long the event loop keeps the GIL from the writer, which needs it between two steps of SQLite, and the
@@ -120,9 +123,13 @@ class GroupCommit:
             results = self._apply(connection, [operation for operation, _ in batch])
             connection.execute("COMMIT")
         except Exception as error:  # a full disk, a damaged file: everybody is told
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            results = [error] * len(batch)
+            with contextlib.suppress(sqlite3.Error):  # on a full disk SQLite may have rolled back itself
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            told: Exception = error
+            if isinstance(error, sqlite3.Error):
+                told = Unavailable(f"the queue cannot be written to: {error}", "queue")
+            results = [told] * len(batch)
         self.commits += 1
         self._applied += len(batch)
         answers = [

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from snapfork.runner.errors import UserError
+from snapfork.runner.registry.errors import Unavailable
 from snapfork.runner.registry.store import migrate
+
+T = TypeVar("T")
 
 
 def open_file(file: Path, migrations: tuple[str, ...]) -> sqlite3.Connection:
@@ -35,3 +40,11 @@ def open_reading(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30.0)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def ask(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:
+    """What `query` finds. Raises Unavailable (kind "queue") where the file cannot be read."""
+    try:
+        return query(connection)
+    except sqlite3.Error as error:
+        raise Unavailable(f"the queue cannot be read: {error}", "queue") from None

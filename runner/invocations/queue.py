@@ -125,7 +125,7 @@ class Queue:
         def run() -> T:
             if self._reading is None:
                 self._reading = database.open_reading(self.file)
-            return query(self._reading)
+            return database.ask(self._reading, query)
 
         if self._commits is not None:
             await self._commits.settled(_NOTHING)

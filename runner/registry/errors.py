@@ -57,5 +57,9 @@ class Disabled(OperationError):
     """Invocation of this function is switched off."""
 
 
+class Unavailable(OperationError):
+    """Not through any fault of the caller's: a full disk, a file that cannot be written."""
+
+
 class Denied(OperationError):
     """The key may not do this."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from snapfork.runner.errors import UserError
+from snapfork.runner.registry.errors import Unavailable
 from snapfork.runner.registry.migrations import MIGRATIONS
 
 T = TypeVar("T")
@@ -149,7 +150,7 @@ def _commit(connection: sqlite3.Connection, batch: list[tuple[Write, Future[Any]
             connection.execute("ROLLBACK")
         for _, done in batch:
             if not done.done():
-                done.set_exception(error)
+                done.set_exception(Unavailable(f"the registry cannot be written to: {error}", "registry"))
         return
     for done, result in results:
         done.set_result(result)

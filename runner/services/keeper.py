@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import sqlite3
+import sys
+from collections import deque
+from typing import NamedTuple
 
 from snapfork.runner.services.frames import RECORD, Unit
 from snapfork.runner.telemetry import desk
 from snapfork.runner.telemetry.store import Store
+
+
+class Ending(NamedTuple):
+    """Last lines of a run whose instance could not say them; they come after what it has printed itself."""
+
+    function: str
+    instance: str
+    unit: Unit
 
 
 class Keeper:
@@ -18,9 +31,10 @@ class Keeper:
     SWEEP_S = 60.0
 
     def __init__(self, store: str, path: str) -> None:
-        self.store = Store(store)
+        self.store = _open(store)
         self.listener = desk.listen(path)
         self._visitors: dict[int, socket.socket] = {}
+        self.endings: deque[Ending] = deque()
         self._flushed = 0.0
         self._swept = 0.0
 
@@ -61,15 +75,22 @@ class Keeper:
         return visitor.fileno()
 
     def read(self, fd: int) -> str:
-        """What a visitor wants: "sync", "gone", or "" when it has only said something."""
+        """What a visitor wants: "sync", "gone", "ending" when `endings` has one more, or "" when it has only
+        said something."""
         try:
             data = self._visitors[fd].recv(desk.MAX_MESSAGE)
             message = json.loads(data) if data else {}
         except (OSError, ValueError):
             return "gone"
         if message.get("op") == "record":
-            self.store.record(message["fields"])
-            return ""
+            fields = message["fields"]
+            self.store.record(fields)
+            if not fields.get("lines"):
+                return ""
+            unit = f"{fields['function']}:{fields['version']}"
+            text = Unit("stdout", str(fields["id"]), str(fields["lines"]))
+            self.endings.append(Ending(unit, str(fields.get("instance") or "-"), text))
+            return "ending"
         return "sync" if message.get("op") == "sync" else "gone"
 
     def answer(self, fd: int) -> None:
@@ -89,3 +110,17 @@ class Keeper:
         self._visitors.clear()
         self.listener.close()
         self.store.close()
+
+
+def _open(path: str) -> Store:
+    """The store; a damaged file is put aside for a new one, as telemetry is nothing that others need."""
+    try:
+        return Store(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # it cannot be opened or written at all
+            raise
+        print(f"{path} is put aside as {path}.damaged: {error}.", file=sys.stderr, flush=True)
+        for tail in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path + tail, f"{path}.damaged{tail}")
+        return Store(path)

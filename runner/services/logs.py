@@ -13,6 +13,7 @@ import resource
 import select
 import selectors
 import socket
+import sqlite3
 import sys
 import time
 from dataclasses import dataclass, field
@@ -120,7 +121,17 @@ class LogProcess:
         elif wish == "sync":
             self._catch_up()
             keeper.answer(fd)
-        return wish == "sync"
+        elif wish == "ending":
+            self._catch_up()
+            self._say_endings(keeper)
+        return wish in ("sync", "ending")
+
+    def _say_endings(self, keeper: Keeper) -> None:
+        now = time.time()
+        while keeper.endings:
+            function, instance, unit = keeper.endings.popleft()
+            self.outlet.write(render(Source(function, instance, 0), unit, now, self.as_json))
+            keeper.take(function, instance, unit, now)
 
     def _catch_up(self) -> None:
         """Read all that had been written before now."""
@@ -188,7 +199,11 @@ def main() -> None:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     kept = setup.get("telemetry")
-    keeper = Keeper(kept["store"], kept["socket"]) if kept else None
+    try:
+        keeper = Keeper(kept["store"], kept["socket"]) if kept else None
+    except (OSError, sqlite3.Error) as error:
+        keeper = None  # the services process says more, should they not be able to work there either
+        print(f"Lines and records are not kept: {kept['store']}: {error}.", file=sys.stderr, flush=True)
     LogProcess(socket.socket(fileno=setup["fd"]), setup["json"], setup["out_fd"], keeper).run()
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -80,8 +81,8 @@ async def serve(setup: dict[str, Any]) -> None:
 
         try:
             deployed = await DeployedServices.start(setup, link)
-        except UserError as error:
-            link.send({"ready": ready | {"fatal": str(error)}})
+        except (UserError, sqlite3.Error, OSError) as error:
+            link.send({"ready": ready | {"fatal": _sentence(error, setup["data_dir"])}})
             await ended.wait()
             return
 
@@ -109,6 +110,16 @@ async def serve(setup: dict[str, Any]) -> None:
     await asyncio.wait(tasks, timeout=1.0)
     if deployed is not None:
         await deployed.stop()
+
+
+def _sentence(error: Exception, data_dir: str) -> str:
+    """Why nothing can be served from `data_dir`."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"The data directory {data_dir} cannot be used: {error.strerror or error}{where}."
+    return f"A file of the data directory {data_dir} cannot be used: {error}."
 
 
 def _config(app: Any) -> uvicorn.Config:

@@ -14,10 +14,18 @@ from typing import Any
 import pytest
 from invoking import Clock, invocation
 from snapfork.runner.errors import UserError
+from snapfork.runner.faces import fc_errors, lambda_errors
 from snapfork.runner.invocations.item import INLINE, Delivery
 from snapfork.runner.invocations.model import Invocation
 from snapfork.runner.invocations.queue import Queue, Retention
-from snapfork.runner.registry.errors import AlreadyExists, Conflict, Invalid, LimitExceeded, NotFound
+from snapfork.runner.registry.errors import (
+    AlreadyExists,
+    Conflict,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
 
 
 def with_queue(
@@ -355,3 +363,26 @@ def test_a_file_of_a_newer_runner_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(UserError, match="newer"):
         with_queue(tmp_path, lambda _queue, _clock: asyncio.sleep(0))
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_passes(tmp_path: Path) -> None:
+    async def test(queue: Queue, _clock: Clock) -> None:
+        def limit(connection: sqlite3.Connection, pages: int) -> None:
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        await queue._write(lambda connection: limit(connection, 1))
+        with pytest.raises(Unavailable, match="the queue cannot be written to: .*full"):
+            for number in range(50):
+                await queue.enqueue(invocation(number, payload=b"x" * 100_000))
+        await queue._write(lambda connection: limit(connection, 1 << 30))
+        await queue.enqueue(invocation(99, payload=b"x" * 100_000))
+
+    with_queue(tmp_path, test)
+
+
+def test_faces_say_that_the_queue_is_unavailable() -> None:
+    error = Unavailable("the queue cannot be written to: disk I/O error", "queue")
+    assert lambda_errors.of(error).name == "ServiceException"
+    assert lambda_errors.of(error).message == error.message
+    answer = fc_errors.of(error)
+    assert (answer.status, answer.code, answer.message) == (503, "ServiceUnavailable", error.message)
