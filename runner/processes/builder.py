@@ -278,6 +278,7 @@ class Builder:
     def _fork_early(self, prepared: Prepared) -> None:
         """Have requests that wait already served before everything else is done."""
         self.forker = Forker(self.control)
+        instance.import_loop(prepared.served)  # else each of them would
         self._came_up(prepared)
         self.tell({"early": self._report(prepared, "fork", [])})
         if not early.serve(prepared, self.control, self.forker, self._be_instance):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 def can_fork(prepared: Prepared, auditor: Audit) -> bool:
     """Whether what import and initialisation left may be forked as it is, and no hook has a say in that."""
-    if prepared.loaded.interface != "wsgi" or hooks.has_before_snapshot(prepared.loaded.hooks):
+    if prepared.loaded.interface == "asgi" and prepared.lifespan not in ("off", "none"):
+        return False  # its start-up is the candidate's or the instances' own
+    if hooks.has_before_snapshot(prepared.loaded.hooks):
         return False
     quiesce(None)
     return not any(one.severity == "spawn" for one in auditor.now())

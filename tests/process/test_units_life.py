@@ -56,6 +56,22 @@ def test_a_slow_warm_up_does_not_hold_the_first_requests_up(gateway: Deployment)
     gateway.wait_until("eager:1", lambda now: now["state"] == "ready")
 
 
+def test_nor_does_that_of_an_asgi_app_without_lifespan(gateway: Deployment) -> None:
+    code = "import time\n" + hello_asgi().replace(
+        "    text =",
+        "    if (b'x-snapfork-warm-up', b'1') in scope['headers']:\n        time.sleep(2)\n    text =",
+    )
+    gateway.serve(gateway.unit("eager-asgi:1", code, overrides={"spares": 0, "lifespan": "off"}))
+    client = gateway.client()
+    first = client.ask("GET", "/eager-asgi/")
+    assert (first.status, first.start) == (200, "fork")
+    assert client.ask("GET", "/eager-asgi/").text == first.text
+    assert gateway.status("eager-asgi:1")["state"] == "building"
+    gateway.event("ready", "eager-asgi:1")
+    assert client.ask("GET", "/eager-asgi/").text == first.text
+    assert gateway.get("/eager-asgi/").status == 200
+
+
 def test_whoever_waited_for_a_unit_finds_it_ready_to_be_called(gateway: Deployment) -> None:
     gateway.put(gateway.unit("asked:1", hello()))
     assert gateway.ask("unit_wait", unit="asked:1", timeout=50)["interface"] == "wsgi"
