@@ -26,7 +26,7 @@ OFFERED: dict[str, str] = {
     "ListAsyncInvokeConfigs": "",
     "ListAsyncTasks": "",
     "GetAsyncTask": "",
-    "StopAsyncTask": "",
+    "StopAsyncTask": "a task that runs ends with its instance; one that shares it goes on unseen",
     "DisableFunctionInvocation": "requests in progress are finished",
     "EnableFunctionInvocation": "",
     "ListInstances": "those that are there now",
