@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 from snapfork.runner.serve_config import ServeConfig
+
+NICENESS = 5
+"""Gateway and instances, which clients wait for, go before their helpers where processors are scarce."""
 
 
 def start(config: ServeConfig, control_fd: int, life_fd: int) -> subprocess.Popen[bytes]:
@@ -59,4 +64,9 @@ def start_watch(directories: list[str], out_fd: int, life_fd: int) -> subprocess
 def _exec(module: str, setup: dict[str, Any], keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", f"snapfork.runner.services.{module}", json.dumps(setup)]
     # A session of its own: Ctrl-C in the terminal is for the gateway, from the first moment on.
-    return subprocess.Popen(command, pass_fds=keep, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True)
+    process = subprocess.Popen(
+        command, pass_fds=keep, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
+    )
+    with contextlib.suppress(OSError):  # it has ended at once, which is told elsewhere
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    return process

@@ -57,6 +57,8 @@ def test_a_change_is_one_line_and_the_watcher_dies_with_the_gateway(
     tmp_path: Path, watcher: tuple[subprocess.Popen[bytes], int, int]
 ) -> None:
     process, reader, held = watcher
+    # It goes behind what clients wait for.
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0)
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     while True:  # the watcher has no word for "watching now": touch until it answers
