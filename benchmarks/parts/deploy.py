@@ -126,7 +126,7 @@ def measure(context: Context) -> Part:
             for served in (usual, traced):  # bases are up, code is in the page cache
                 _deploy(part, context, served, app, "warm-up", None)
             _keep_retired(context, retiring, app)
-        for number in range(context.count(12, 2)):
+        for number in range(context.count(9, 2)):
             for app in chosen:
                 context.say(f"{app.name}, round {number + 1}")
                 _round(part, context, app, number, usual, retiring, traced)

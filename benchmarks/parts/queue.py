@@ -47,7 +47,7 @@ WAIT_S = 300.0
 def measure(context: Context) -> Part:
     """One run."""
     part = Part(NAME)
-    count = context.count(20_000, 4_000)
+    count = context.count(10_000, 4_000)
     for number in range(context.count(5, 2)):
         for callers in CALLERS:
             context.say(f"enqueue, {callers} callers, round {number + 1}")
@@ -61,7 +61,7 @@ def measure(context: Context) -> Part:
             part.row(BARE, "1/s", group=group).samples.append(bare)
     _through_api(part, context)
     context.say("dispatch")
-    part.row(DISPATCH, "1/s").samples.append(_dispatch(context, context.count(30_000, 5_000)))
+    part.row(DISPATCH, "1/s").samples.append(_dispatch(context, context.count(20_000, 5_000)))
     return part
 
 
