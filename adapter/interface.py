@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 INTERFACES = ("wsgi", "asgi")
 _SAY_IT = "say which it is: @serverless(interface='wsgi') or 'asgi'"
 _MAKERS = ("create", "make", "build", "get", "new", "init", "setup")
+_FRAMEWORKS = frozenset(
+    ["flask", "django", "fastapi", "starlette", "quart", "bottle", "falcon", "pyramid", "litestar", "sanic"]
+)
+"""Packages whose objects are web apps whatever their signatures say."""
 _EVENTS = ("event", "events", "evt", "ev", "payload")
 _CONTEXTS = ("context", "contexts", "ctx", "ctxt", "lambda_context", "fc_context")
 
@@ -99,14 +103,29 @@ def is_handler(thing: Any, name: str = "") -> bool:
     shape = None if known is not None and known.interface else shape_of(thing)
     if shape is None or shape.takes is None or not shape.accepts(2) or len(shape.names) < 2:
         return False
-    first, second = (one.strip("_").lower() for one in shape.names[:2])
-    if _by_names(shape) is not None or first == "scope":
+    if _by_names(shape) is not None or shape.names[0].strip("_").lower() == "scope":
         return False
-    if first in _EVENTS or second in _CONTEXTS:
+    if _names_event(shape):
         return len(shape.required) > 0
     if not _is_function(thing):
         return False
     return len(shape.required) == 2 and (shape.is_async or name.rpartition("_")[2] == "handler")
+
+
+def is_plain_handler(thing: Any) -> bool:
+    """Whether `thing` is a handler where handlers are what is deployed: callable with event and context, and
+    neither a web app that can be told nor an application factory."""
+    if not callable(thing) or isinstance(thing, type) or web_interface(thing) is not None:
+        return False
+    shape = shape_of(thing)
+    if shape is None:
+        return True
+    return shape.accepts(2) and (len(shape.required) > 0 or _names_event(shape) or not _is_maker(thing))
+
+
+def web_interface(app: Any) -> str | None:
+    """ "wsgi" or "asgi" where marks, a framework's name or the names of its arguments tell of a web app."""
+    return _web_interface(app, 0)
 
 
 def detect(app: Any) -> str:
@@ -158,6 +177,28 @@ def _detect(app: Any, depth: int) -> str | None:
     return None if held is None or depth >= marks.DEPTH else _detect(held, depth + 1)
 
 
+def _web_interface(app: Any, depth: int) -> str | None:
+    known = marks.of(app)
+    if known is not None and known.interface:
+        return known.interface
+    if not callable(app):
+        return None
+    if isinstance(app, type):
+        return _class_interface(app)
+    shape = shape_of(app)
+    if shape is not None:
+        if (named := _by_names(shape)) is not None:
+            return named
+        if shape.is_async and len(shape.required) == 3:
+            return "asgi"
+    if _is_function(app):
+        return None
+    if type(app).__module__.partition(".")[0] in _FRAMEWORKS:
+        return _detect(app, 0)
+    held = marks.inner(app)
+    return None if held is None or depth >= marks.DEPTH else _web_interface(held, depth + 1)
+
+
 def _by_names(shape: Shape) -> str | None:
     names = [name.strip("_").lower() for name in shape.names]
     if len(names) >= 2 and shape.accepts(2) and names[0].startswith("env") and "resp" in names[1]:
@@ -165,6 +206,11 @@ def _by_names(shape: Shape) -> str | None:
     if len(names) >= 3 and shape.accepts(3) and names[:3] == ["scope", "receive", "send"]:
         return "asgi"
     return None
+
+
+def _names_event(shape: Shape) -> bool:
+    names = [one.strip("_").lower() for one in shape.names[:2]]
+    return len(names) == 2 and (names[0] in _EVENTS or names[1] in _CONTEXTS)
 
 
 def _class_interface(cls: type) -> str | None:

@@ -9,6 +9,7 @@ for handlers of FC. Under another server it is what FC's custom runtime talks to
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from snapfork.adapter.events.results import BINARY, JSON
 
 INVOCATION = "snapfork.invocation"
 REQUEST_ID = "snapfork.request_id"
+WARM_UP = "snapfork.warm_up"
 ERROR = "snapfork.error"
 """Set in the environ of a request whose handler failed: "unhandled"."""
 STREAM_TYPE = "application/vnd.awslambda.http-integration-response"
@@ -112,6 +114,7 @@ class _Call:
         caller = str(invocation.get("dialect") or "")
         self.caller = caller if caller in ("lambda", "fc") else self.dialect
         self.body = _read(environ)
+        self.pid = os.getpid()
 
     def run(self) -> Iterable[bytes]:
         """Call the handler, answer; what fails before the answer begins is the answer."""
@@ -122,8 +125,15 @@ class _Call:
                 return self._answer(context, self._result(context))
             finally:
                 current.reset(token)
-        except (Exception, SystemExit) as error:  # the handler's own
+        except BaseException as error:  # the handler's own
+            self._pass_on(error)
             return self._failed(error)
+
+    def _pass_on(self, error: BaseException) -> None:
+        """Raise what is the server's: a rehearsal's alarm, and the end of a process that was forked here."""
+        is_usual = isinstance(error, Exception | SystemExit | KeyboardInterrupt)
+        if os.getpid() != self.pid or (self.environ.get(WARM_UP) and not is_usual):
+            raise error
 
     def _result(self, context: Context) -> Any:
         if self.is_event:
@@ -186,7 +196,9 @@ class _Call:
             for piece in pieces:
                 if data := _bytes(piece):
                     yield data
-        except Exception:
+        except GeneratorExit:
+            raise  # whoever reads has gone
+        except BaseException:
             self.environ[ERROR] = "unhandled"
             raise  # the connection ends: what has been sent is not the whole
         finally:
@@ -221,7 +233,7 @@ def _run_hook(hook: Hook, context: Context, start_response: Start) -> Iterable[b
             from snapfork.adapter.events import loops
 
             loops.run(_awaited(result))
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         told = results.error_of(error, "fc", context.request_id)
         sys.stdout.write(results.log_text(told, error))
         body = results.to_json(told)

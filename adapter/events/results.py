@@ -68,7 +68,7 @@ def error_of(error: BaseException, dialect: str, request_id: str) -> dict[str, A
     stack = user_frames(error.__traceback__)
     if isinstance(error, Fault):
         kind, stack = error.kind, []
-    elif isinstance(error, SystemExit):
+    elif isinstance(error, SystemExit | KeyboardInterrupt):
         kind, stack = "Runtime.ExitError", []
         message = f"RequestId: {request_id} Error: Runtime exited with error: exit status {_status(error)}"
     if dialect == "fc":
@@ -88,7 +88,7 @@ def error_of(error: BaseException, dialect: str, request_id: str) -> dict[str, A
 def log_text(told: dict[str, Any], error: BaseException) -> str:
     """The lines that an error leaves in the function's log."""
     head = f"[ERROR] {told['errorType']}: {told['errorMessage']}\n"
-    if isinstance(error, (Fault, SystemExit)):
+    if isinstance(error, (Fault, SystemExit, KeyboardInterrupt)):
         return head
     frames = "".join(traceback.format_list(user_frames(error.__traceback__)))
     return f"{head}Traceback (most recent call last):\n{frames}{told['errorType']}: {told['errorMessage']}\n"
@@ -102,7 +102,10 @@ def user_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     return frames
 
 
-def _status(error: SystemExit) -> int:
+def _status(error: SystemExit | KeyboardInterrupt) -> int:
+    """The exit status of a Python process that ends by `error`."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
     if error.code is None:
         return 0
     return error.code if isinstance(error.code, int) else 1

@@ -11,6 +11,7 @@ from snapfork.runner.faces.exchange import Head, Reply
 from snapfork.runner.faces.lambda_errors import LambdaError, invalid_value, missing
 from snapfork.runner.faces.lambda_names import Place, function_of, kept_qualifier, shown_version
 from snapfork.runner.registry import errors
+from snapfork.runner.registry.limits import CONCURRENCY
 from snapfork.runner.registry.model import FunctionUrl, Key
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Desk:
     place: Place
     url_of: Callable[[FunctionUrl], str]
     download: Callable[[str, Call], str]
-    concurrency: int = 1000
+    concurrency: int = CONCURRENCY
     clock: Callable[[], float] = time.time
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from snapfork.runner.console import Console
 from snapfork.runner.gateway.children import Watch
 from snapfork.runner.gateway.instances import Instance
+from snapfork.runner.policy.elastic import account_instances
 from snapfork.runner.serve_config import ServeConfig
 from snapfork.runner.wire import frames
 
@@ -41,7 +43,13 @@ class Door(Protocol):
         """A connection is between requests and the gateway's again."""
 
     def answer(
-        self, conn: Connection, status: int, message: str, request_id: str = "", code: str = ""
+        self,
+        conn: Connection,
+        status: int,
+        message: str,
+        request_id: str = "",
+        code: str = "",
+        extra: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         """Answer with an error of the gateway's own and end the connection."""
 
@@ -56,7 +64,7 @@ class Door(Protocol):
 class Core:
     """Shared by listener, pools and services: the loop, the clock (monotonic ns), counters and registries.
 
-    epoch: counts the states of the table of routes.
+    epoch: counts the states of the table of routes. most: instances that all deployed functions may have.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -78,6 +86,7 @@ class Core:
     watches: dict[int, Watch] = field(default_factory=dict)
     attach_log: Callable[[int, str, str, int], None] = lambda fd, function, instance, pid: None
     epoch: int = 0
+    most: int = account_instances(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     stopping: bool = False
     started_ns: int = field(default_factory=time.monotonic_ns)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from snapfork.runner.gateway.children import cause_of
 from snapfork.runner.gateway.instances import Instance
@@ -13,6 +14,8 @@ REPORT_S = 5.0
 parent may be slow to say it."""
 ORPHAN_S = 0.05
 """The same where the parent is dead."""
+ASKED_S = 1.0
+"""How long somebody who wants to know how it died is kept waiting."""
 
 
 class Deaths:
@@ -25,11 +28,12 @@ class Deaths:
         self._counts = counts
         self._instances = instances
         self._waiting: dict[int, Instance] = {}
+        self._asking: dict[int, list[Callable[[], None]]] = {}
 
     def add(self, one: Instance) -> None:
         """An instance is dead; its own `cause`, its bye or its status tell why."""
         if not one.pid:
-            self._instances.pop(one.number, None)  # ordered of a template that died first: it never lived
+            self._forget(one)  # ordered of a template that died first: it never lived
         elif one.cause:
             self._count(one, one.cause)
         elif one.said_bye:
@@ -45,6 +49,22 @@ class Deaths:
         """Its parent has collected it, with this wait status."""
         one.status = status
         self._settle(one)
+        self._tell(one.number)
+
+    def ask(self, one: Instance, call: Callable[[], None]) -> None:
+        """Have `call` called once the wait status of a dead instance is known, or is not to be waited for."""
+        if one.status is not None or one.pid == 0 or one.starter is None or not one.starter.alive:
+            call()
+            return
+        self._asking.setdefault(one.number, []).append(call)
+        self._loop.call_later(ASKED_S, self._tell, one.number)
+
+    def _tell(self, number: int) -> None:
+        calls = self._asking.pop(number, ())
+        if calls and number not in self._waiting:
+            self._instances.pop(number, None)
+        for call in calls:
+            call()
 
     def _settle(self, one: Instance) -> None:
         if self._waiting.pop(one.number, None) is not None:
@@ -52,4 +72,8 @@ class Deaths:
 
     def _count(self, one: Instance, cause: str) -> None:
         self._counts[cause] += 1
-        self._instances.pop(one.number, None)
+        self._forget(one)
+
+    def _forget(self, one: Instance) -> None:
+        if one.number not in self._asking:  # else its report is still to be found
+            self._instances.pop(one.number, None)

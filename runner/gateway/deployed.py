@@ -62,6 +62,7 @@ class Deployed:
         self.function.trial_after = TRIAL_AFTER_S
         self.pool = self.function.pool
         self.pool.on_need = self.need
+        self.pool.patient = True
         self.pool.minimum = unit.minimum
         self.used_ns = 0
         self.size = 0

@@ -36,7 +36,10 @@ STARTING, READY, LEAVING, GONE = "starting", "ready", "leaving", "gone"
 
 
 class Instance:
-    """One forked (or spawned) process. `number` never repeats; the pid arrives after the fork."""
+    """One forked (or spawned) process. `number` never repeats; the pid arrives after the fork.
+
+    status, peak: its wait status and the most memory it had resident in bytes, once its parent has said so.
+    """
 
     __slots__ = (
         "born_ns",
@@ -51,6 +54,7 @@ class Instance:
         "loans",
         "nslots",
         "number",
+        "peak",
         "pid",
         "pidfd",
         "pool",
@@ -91,6 +95,7 @@ class Instance:
         self.pool: Supply | None = None
         self.starter: Starter | None = None
         self.status: int | None = None
+        self.peak = 0
 
     @property
     def home(self) -> Supply:
@@ -138,8 +143,10 @@ class Instance:
 
     def kind_for(self, arrived_ns: int) -> int:
         """The start kind of a request that has come at `arrived_ns` and is to be lent to this instance."""
-        if not self.fresh:
-            return frames.WARM
+        return self.kind_of_first(arrived_ns) if self.fresh else frames.WARM
+
+    def kind_of_first(self, arrived_ns: int) -> int:
+        """The same of the first request that it got."""
         # One that was there before the instance was ready has waited for its start.
         return self.start if 0 < arrived_ns < self.ready_ns else frames.SPARE
 

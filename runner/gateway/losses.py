@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snapfork.runner.gateway.connection import Connection
+from snapfork.runner.gateway import endings
+from snapfork.runner.gateway.connection import CLOSED, Connection
 from snapfork.runner.gateway.instances import Instance
 from snapfork.runner.http.answers import request_id_for
 from snapfork.runner.policy.death import Evidence, Verdict, judge, judge_flags
@@ -41,6 +42,9 @@ def settle(pool: Pool, one: Instance, conn: Connection) -> None:
         if conn.retries <= MAX_RETRIES:
             pool.submit(conn)
             return
+        if pool.patient:
+            pool.fail(conn, 503, f"no instance of function {pool.name!r} has lived to take this request")
+            return
         found = Verdict.ANSWER
     if found is Verdict.ADOPT:
         conn.seq += request
@@ -52,8 +56,17 @@ def settle(pool: Pool, one: Instance, conn: Connection) -> None:
         status, why = blame(one, conn, pool.name, pool.settings["timeout"])
         if request > 1:
             conn.head = None  # it was the head of an earlier request of this loan
-        seq = conn.seq + max(0, request - 1)
-        pool.fail(conn, status, why, request_id_for(pool.core.boot_id, conn.loan_id, seq))
+        request_id = request_id_for(pool.core.boot_id, conn.loan_id, conn.seq + max(0, request - 1))
+        if not conn.direct:
+            pool.fail(conn, status, why, request_id)
+            return
+        run = endings.seen(one, conn, request, pool.core.clock())
+
+        def answer() -> None:
+            if conn.state != CLOSED:
+                pool.fail(conn, status, why, request_id, extra=endings.header(one, run))
+
+        pool.when_known(one, answer)
 
 
 def verdict(one: Instance, conn: Connection, *, flags_lead: bool) -> tuple[Verdict, int]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.gateway import connection as states
 from snapfork.runner.gateway import losses
+from snapfork.runner.gateway.answers import Extra
 from snapfork.runner.gateway.children import reap_orphan
 from snapfork.runner.gateway.connection import Connection
 from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance
 from snapfork.runner.gateway.starter import Starter
 from snapfork.runner.gateway.supply import Supply
+from snapfork.runner.policy.elastic import growth
 from snapfork.runner.policy.placement import Move, place, starts_for_waiting
+from snapfork.runner.processes.memory import runnable
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import START_NAMES, WARM
 from snapfork.runner.wire.page import W_LEAVING
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 PATIENCE_NS = 3_000_000
 """How long a request waits for an idle connection's instance to come back before one more is forked."""
+GROW_NS = 20_000_000
+"""How long a request of a deployed function waits for its turn before there is to be one instance more."""
+GROW_ALL_THE_SAME_NS = 10**9
+"""How often one is added although the processors are busy: what keeps them so may be somebody else."""
 IMPATIENT_NS = 50_000_000
 """No client has given its request up sooner; from then on it is looked whether one has."""
 
@@ -51,6 +58,8 @@ class Pool(Supply):
         self.on_trial_over: Callable[[Instance], None] = lambda one: None
         self.on_need: Callable[[], None] = lambda: None
         self.allowance_ns = 0
+        self._growing = False
+        self._grown_ns = 0
 
     # -- configuration -------------------------------------------------------------------------------
 
@@ -84,6 +93,8 @@ class Pool(Supply):
         self.queue.append(conn)
         self._set_demand(True)
         self._start_for_waiting()
+        if self.ceiling > self.limits.maximum:
+            self._grow_soon()
         if self.starter is None:
             self.on_need()
 
@@ -169,6 +180,44 @@ class Pool(Supply):
         working, starting = self._count(READY), self._count(STARTING)
         for _ in range(starts_for_waiting(len(self.queue), working, starting, self.limits)):
             self._start_one()
+
+    # -- growing beyond the usual number ---------------------------------------------------------------
+
+    def _grow_soon(self) -> None:
+        if not self._growing:
+            self._growing = True
+            self.core.loop.call_later(GROW_NS / 1e9, self._grow)
+
+    def _grow(self) -> None:
+        """Start instances beyond `limits.maximum` for requests that have waited long.
+
+        Those that work may sleep, or wait for others of their own function: then more of them do more.
+        """
+        self._growing = False
+        if not self.queue or self.core.stopping:
+            return
+        self._grow_soon()
+        now, total = self.core.clock(), self.total
+        if self.starter is None or total < self.limits.maximum:
+            return
+        waiting = sum(1 for conn in self.queue if now - conn.queued_ns >= GROW_NS)
+        if not self.rides:
+            waiting -= self._count(STARTING)
+        room = min(self.ceiling - total, self.core.most - len(self.core.instances))
+        count = growth(waiting, room, self.core.cores, runnable())
+        if not count and min(waiting, room) > 0 and now - self._grown_ns > GROW_ALL_THE_SAME_NS:
+            count = 1
+        for _ in range(count):
+            if not self._can_start(asked=True):
+                break
+            self._grown_ns = now
+            if self.rides:
+                conn = self.queue.popleft()
+                self.tally.queue_waits.observe(now - conn.queued_ns)
+                self.start(self.mode, conn)
+            else:
+                self.start(self.mode)
+        self.pump()
 
     def _lend(self, one: Instance, conn: Connection, kind: int) -> None:
         if one.channel is None:
@@ -287,10 +336,12 @@ class Pool(Supply):
                 code = "start_failed" if self.allowance_ns else ""
                 self.fail(self.queue.popleft(), 502, why, code=code)
 
-    def fail(self, conn: Connection, status: int, why: str, request_id: str = "", code: str = "") -> None:
+    def fail(
+        self, conn: Connection, status: int, why: str, request_id: str = "", code: str = "", extra: Extra = ()
+    ) -> None:
         """Answer in the app's place, and count it."""
         self.tally.errors[status] += 1
-        self.door.answer(conn, status, why, request_id, code)
+        self.door.answer(conn, status, why, request_id, code, extra)
 
     def fail_all(self, status: int, why: str, code: str) -> None:
         """Give up on all requests that wait."""

@@ -53,7 +53,7 @@ def _function(core: Core, function: Function) -> dict[str, Any]:
         "app_dir": config.app_dir,
         "routes": [{"host": host, "prefix": prefix} for host, prefix in config.prefixes],
         "settings": {name: value for name, value in pool.settings.items() if name != "env"},
-        "max_instances_effective": pool.limits.maximum,
+        "max_instances_effective": max(pool.limits.maximum, pool.ceiling),
         "template": _template(function),
         "snapshot": _snapshot(function),
         "instances": [_instance(core, one) for one in list(pool.instances.values())],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.gateway.channel import Channel
@@ -14,7 +15,7 @@ from snapfork.runner.gateway.instances import GONE, READY, STARTING, Instance
 from snapfork.runner.gateway.kits import Kits
 from snapfork.runner.gateway.starter import Starter
 from snapfork.runner.gateway.tally import Tally
-from snapfork.runner.policy.elastic import Census, StartFailures, Wanted, starts_needed
+from snapfork.runner.policy.elastic import MOST_INSTANCES, Census, StartFailures, Wanted, starts_needed
 from snapfork.runner.policy.placement import Limits
 from snapfork.runner.processes import memory
 from snapfork.runner.wire import frames
@@ -33,8 +34,10 @@ class Supply:
     """Instances and counters of one function. `starter` is None while no template is there.
 
     user: whom its processes run as, None for the runner's own. minimum: provisioned instances, whatever its
-    settings say. farewell_ns: how long its pre-stop may take. What an instance says, and its end, are told to
-    `_heard`, `_hung_up` and `_dead`.
+    settings say. patient: a deployed unit's, whose timeout counts the run alone, however long a request has
+    waited for its turn. ceiling: how many instances there may be at most for requests that would wait long.
+    farewell_ns: how long its pre-stop may take. What an instance says, and its end, are told to `_heard`,
+    `_hung_up` and `_dead`.
     """
 
     def __init__(self, core: Core, name: str, user: tuple[int, int, str] | None) -> None:
@@ -52,6 +55,8 @@ class Supply:
         self.tally = Tally()
         self._deaths = Deaths(core.loop, self.tally.deaths, core.instances)
         self.minimum = 0
+        self.patient = False
+        self.ceiling = 0
         self.farewell_ns = 0
         self.last_forked_ns = 0
         short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
@@ -79,6 +84,8 @@ class Supply:
         self.interface = interface
         self.rides = rides
         self.limits = Limits(settings["concurrency"], maximum, self.core.cores)
+        grows = self.patient and settings["concurrency"] == 1 and not settings["max_instances"]
+        self.ceiling = MOST_INSTANCES if grows else 0
         self._kits.discard()
 
     # -- counting ----------------------------------------------------------------------------------------
@@ -112,6 +119,8 @@ class Supply:
 
     def _loan(self, one: Instance, conn: Connection, kind: int) -> bytes:
         self.tally.starts[START_NAMES[kind]] += 1
+        if self.patient:
+            conn.extra_ns = self.core.clock() - conn.t0_ns
         sticky = conn.sticky and conn.epoch == self.core.epoch  # else the table has changed meanwhile
         return one.take(conn, next(self.core.loan_ids), kind, sticky)
 
@@ -186,7 +195,12 @@ class Supply:
 
     def died(self, one: Instance, frame: frames.DiedFrame) -> None:
         """Its parent collected it."""
+        one.peak = frame.max_rss
         self._deaths.reported(one, frame.status)
+
+    def when_known(self, one: Instance, call: Callable[[], None]) -> None:
+        """Have `call` called once it is known how a dead instance has ended: soon, in any case."""
+        self._deaths.ask(one, call)
 
     # -- letting go --------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ STALE_NS = 5 * 10**9
 """An event loop that has not turned for so long is blocked: its instance is killed."""
 START_TIMEOUTS = 4
 """An instance that no request is tied to may take this many timeouts to start: 4 minutes by default."""
+FORKS_NS = 20 * 10**9
+"""A deployed unit's template has so long for a fork; its functions' own timeouts may be short."""
 KILL_AFTER_NS = 5 * 10**9
 """How long after the drain deadline and the time of its pre-stop an instance that is to go is killed."""
 
@@ -30,10 +32,11 @@ def sweep(pool: Pool, now: int) -> None:
         if one.pidfd < 0:
             _check_fork(pool, one, now, timeout)
             continue
-        if one.state == STARTING and not one.loans and now - one.born_ns > START_TIMEOUTS * timeout:
+        starts = max(START_TIMEOUTS * timeout, pool.allowance_ns)
+        if one.state == STARTING and not one.loans and now - one.born_ns > starts:
             one.kill("start timeout")
         if one.loans:
-            _check_time(one, now, timeout, alone)
+            _check_time(pool, one, now, timeout, alone)
         if pool.settings["memory"]:
             _check_memory(pool, one)
         if one.leave_ns:
@@ -50,12 +53,13 @@ def _check_fork(pool: Pool, one: Instance, now: int, timeout: int) -> None:
     """End a template that has an order and has forked nothing for as long as a request may take."""
     if one.cause or one.starter is None:
         return
-    if now - max(pool.last_forked_ns, one.born_ns) > timeout:
+    limit = max(timeout, FORKS_NS) if pool.patient else timeout
+    if now - max(pool.last_forked_ns, one.born_ns) > limit:
         one.cause = "timeout"
         for conn in one.loans.values():
-            conn.late = True
+            conn.late = not pool.patient
         pool.core.console.warn(
-            f"{pool.name}: the template has not forked for {timeout / 1e9:g} s; it is ended."
+            f"{pool.name}: the template has not forked for {limit / 1e9:g} s; it is ended."
         )
         one.starter.end()
 
@@ -72,7 +76,7 @@ def _refuse_late(pool: Pool, now: int, timeout: int) -> None:
     starting = sum(1 for one in pool.instances.values() if one.state == STARTING)
     served_soon = starting * pool.limits.concurrency
     for place, conn in enumerate(list(pool.queue)):
-        if now - conn.t0_ns - conn.extra_ns > timeout:
+        if not pool.patient and now - conn.t0_ns - conn.extra_ns > timeout:
             pool.queue.remove(conn)
             pool.fail(conn, 504, f"function {pool.name!r} did not answer within {timeout / 1e9:g} s")
         elif place >= served_soon and now - conn.queued_ns > limit:
@@ -83,18 +87,22 @@ def _refuse_late(pool: Pool, now: int, timeout: int) -> None:
 def _refuse_unstarted(pool: Pool, now: int, limit: int) -> None:
     while pool.queue and now - pool.queue[0].t0_ns > limit:
         why = f"function {pool.name!r} had not started after {limit / 1e9:g} s"
-        pool.fail(pool.queue.popleft(), 504, why)
+        pool.fail(pool.queue.popleft(), 504, why, code="start_failed" if pool.patient else "")
 
 
-def _check_time(one: Instance, now: int, timeout: int, alone: bool) -> None:
+def _check_time(pool: Pool, one: Instance, now: int, timeout: int, alone: bool) -> None:
     late = False
     grace = 0 if alone else STALE_NS
     for conn in one.loans.values():
         loan, state, requests, since = one.slot(conn.slot)
         if loan == conn.loan_id and requests:
-            since = conn.t0_ns + conn.extra_ns if requests == 1 else since
+            if requests == 1 and not pool.patient:
+                since = conn.t0_ns + conn.extra_ns
             conn.late = state == RUNNING and now - since > timeout
             late = late or (conn.late and alone)
+        elif pool.patient:  # it has not begun: that is not its own fault, and another instance may
+            limit = pool.allowance_ns if one.state == STARTING else timeout + STALE_NS
+            late = late or now - max(conn.t0_ns + conn.extra_ns, one.ready_ns) > limit
         else:
             conn.late = now - conn.t0_ns - conn.extra_ns > timeout + grace
             late = late or conn.late

@@ -60,6 +60,7 @@ class Trial:
                 f"instance needs {private / 1e6:.0f} MB of its own and half of the free memory is for them."
             )
             pool.limits = pool.limits._replace(maximum=maximum)
+        pool.ceiling = effective_maximum(pool.ceiling, private, _available_bytes())
         if not self.figures:
             console.warn(f"{pool.name}: the trial start gave no figures.")
         self._over()

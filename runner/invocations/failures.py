@@ -19,7 +19,8 @@ _LAST_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$", re
 
 @dataclass(frozen=True)
 class Failure:
-    """What is known. sentence: the gateway's. duration: ms; memory: peak in MB; limit: bytes of an answer."""
+    """What is known. sentence: the gateway's. duration: ms; memory: peak in MB; limit: bytes of an answer;
+    exit: how the process ended by itself."""
 
     kind: ErrorKind
     sentence: str
@@ -31,12 +32,19 @@ class Failure:
     module: str = ""
     limit: int = 0
     at: float = 0.0
+    exit: str = ""
 
 
 def body(dialect: str, failure: Failure) -> bytes:
     """The JSON of a failure."""
     made = {"lambda": _lambda, "fc": _fc}.get(dialect, _runner)(failure)
     return json.dumps(made, separators=(",", ":")).encode()
+
+
+def log_line(dialect: str, failure: Failure) -> str:
+    """The line that the run's log has of it."""
+    said: str = (_fc if dialect == "fc" else _lambda)(failure)["errorMessage"]
+    return f"{said}\n" if failure.kind == "timeout" and dialect != "fc" else said
 
 
 def _lambda(failure: Failure) -> dict[str, Any]:
@@ -48,7 +56,8 @@ def _lambda(failure: Failure) -> dict[str, Any]:
             said = f"{stamp} {identity} Task timed out after {failure.timeout:.2f} seconds"
             return {"errorType": "Sandbox.Timedout", "errorMessage": said}
         case "process_exited":
-            said = f"RequestId: {identity} Error: Runtime exited without providing a reason"
+            how = f"with error: {failure.exit}" if failure.exit else "without providing a reason"
+            said = f"RequestId: {identity} Error: Runtime exited {how}"
             return {"errorType": "Runtime.ExitError", "errorMessage": said}
         case "out_of_memory":
             said = f"RequestId: {identity} Error: Runtime exited with error: signal: killed"

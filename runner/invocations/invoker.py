@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from snapfork.runner.invocations import requests
+from snapfork.runner.invocations import failures, requests
 from snapfork.runner.invocations.direct import DirectClient, Stream
 from snapfork.runner.invocations.failures import Failure
 from snapfork.runner.invocations.model import ErrorKind, Invocation, Result
 from snapfork.runner.invocations.requests import Call, Run
 from snapfork.runner.invocations.wire import Headers, TooMuch, Unreachable
+from snapfork.runner.processes.bracket import last_lines
 from snapfork.runner.registry.errors import Conflict, Disabled, Throttled, TooLarge
 from snapfork.runner.registry.model import Resolved
 from snapfork.runner.services.link import GatewayError
@@ -123,9 +125,14 @@ class Invoker:
         return answer
 
     def unit_event(self, event: Mapping[str, Any]) -> None:
-        """The gateway's event "unit": keeps what is known of the unit's interface."""
+        """The gateway's event "unit": keeps what is known of the unit's interface.
+
+        A unit that rests may be another thing when it comes back: its code can be changed meanwhile.
+        """
         if event.get("state") == "ready" and event.get("interface"):
             self._interfaces[str(event["name"])] = str(event["interface"])
+        elif event.get("state") == "retired":
+            self._interfaces.pop(str(event["name"]), None)
 
     def forget(self, units: list[str]) -> None:
         """These units are no more."""
@@ -187,7 +194,8 @@ class Invoker:
             self._asking[unit] = asking
             asking.add_done_callback(lambda _done: self._asking.pop(unit, None))
         told = await asyncio.shield(asking)
-        return self._interfaces.setdefault(unit, str(told["interface"]))
+        interface = self._interfaces[unit] = str(told["interface"])
+        return interface
 
     def _is_error(self, one: _Run, status: int, headers: Headers) -> bool:
         plain_error = one.interface != requests.EVENT and one.call.shape is None and status >= 400
@@ -221,6 +229,8 @@ class Invoker:
             said = f"There was no answer within {one.patience:g} s."
             return self._failed(one, "timeout", said)
         assert isinstance(error, Unreachable)
+        if one.interface == requests.EVENT and not error.untouched:
+            return self._failed(one, "process_exited", "The function's process did not give its answer.")
         return self._failed(one, "unavailable", str(error))
 
     def _failed(
@@ -235,11 +245,13 @@ class Invoker:
     ) -> Result:
         run = run or Run()
         configuration = one.resolved.version.configuration
+        duration = one.elapsed() if run.run_ms is None else run.run_ms
         failure = Failure(
-            kind, sentence, one.invocation.id, configuration.timeout, one.elapsed(), run.memory_mb, traceback,
-            configuration.handler.replace(":", ".").rpartition(".")[0], one.limit, self._clock(),
+            kind, sentence, one.invocation.id, configuration.timeout, duration, run.memory_mb, traceback,
+            configuration.handler.replace(":", ".").rpartition(".")[0], one.limit, self._clock(), run.exit,
         )  # fmt: skip
         if self._telemetry is not None and kind != "response_too_large":
+            ended = ending_of(one, kind, failure, run) if run.began_ns else {}
             self._telemetry.record(
                 {
                     "id": one.invocation.id,
@@ -254,6 +266,7 @@ class Invoker:
                     # Of one that never ran: its app was being brought up all the time.
                     "stages": {"initialise": one.elapsed()} if kind == "init_failed" else {},
                 }
+                | ended
             )
         return requests.failed(kind, one.dialect, failure, one.resolved.version.version, run)
 
@@ -307,9 +320,36 @@ class _Run:
         self.accepted_ns = time.monotonic_ns()
         self._clock = time.perf_counter()
 
+    @property
+    def of_fc(self) -> bool:
+        """Whether its log lines are FC's."""
+        own = self.resolved.version.configuration.dialect
+        return (self.dialect if self.dialect in ("lambda", "fc") else own) == "fc"
+
     def elapsed(self) -> float:
         """Milliseconds since the beginning."""
         return (time.perf_counter() - self._clock) * 1000
+
+
+def ending_of(one: _Run, kind: ErrorKind, failure: Failure, run: Run) -> dict[str, Any]:
+    """What an instance that has died under its request would have recorded of it, and its last lines."""
+    run_ms = run.run_ms or 0.0
+    waited = (run.began_ns - one.accepted_ns) / 1e6
+    billed = math.ceil(run_ms)
+    lines = last_lines(
+        one.invocation.id, of_fc=one.of_fc, run_ms=run_ms, billed_ms=billed,
+        size_mb=one.resolved.version.configuration.memory, used_mb=run.memory_mb, init_ms=run.init_ms,
+    )  # fmt: skip
+    stages = {"schedule": max(0.0, waited - run.init_ms), "start": run.init_ms, "run": run_ms}
+    return {
+        "instance": run.instance,
+        "start": run.start,
+        "begun": one.begun + max(0.0, waited) / 1000,
+        "stages": {name: ms for name, ms in stages.items() if ms},
+        "billed": billed,
+        "memory": run.memory_mb,
+        "lines": f"{failures.log_line('fc' if one.of_fc else 'lambda', failure)}\n{lines}",
+    }
 
 
 _STATUS = {

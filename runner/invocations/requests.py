@@ -101,6 +101,8 @@ class Run:
     run_ms: float | None = None
     init_ms: float = 0.0
     memory_mb: float = 0.0
+    began_ns: int = 0
+    exit: str = ""
 
 
 def header(headers: Headers, wanted: bytes) -> str:
@@ -123,6 +125,7 @@ def run_of(headers: Headers) -> Run:
             str(told.get("instance", "")), str(told.get("start", "")),
             None if run_ms is None else float(run_ms),
             float(told.get("init_ms", 0.0)), float(told.get("memory_mb", 0.0)),
+            int(told.get("began_ns", 0)), str(told.get("exit", "")),
         )  # fmt: skip
     except (ValueError, TypeError, AttributeError):
         return Run()
@@ -162,11 +165,20 @@ def result_of(
         answer = events.from_response(call.shape, status, headers, body)
         return json.dumps(answer).encode(), _JSON, ""
     said = header(headers, _FC_STATUS)
+    if interface == EVENT and status != 200:
+        return _no_result(status, body), _JSON, "unhandled"
     # An event handler's instance answers 200; a web function of FC may say x-fc-status; any other app has the
     # statuses of HTTP: what it answers 500 for has not been done.
     if interface == EVENT or said == "200" or (not said and status < 400):
         return body, content_type, ""
     return _web_error(status, body), _JSON, "unhandled"
+
+
+def _no_result(status: int, body: bytes) -> bytes:
+    """The error of a handler in whose place somebody else has answered: the instance's server, a limit."""
+    text = body[:1024].decode("utf-8", "replace").strip()
+    said = f"The function ended without a result: {status}" + (f", {text}" if text else "")
+    return json.dumps({"errorMessage": said, "errorType": "Runtime.Unknown"}).encode()
 
 
 def _web_error(status: int, body: bytes) -> bytes:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+MOST_INSTANCES = 100
+"""Of a deployed function that serves one request per instance, where nothing else is said."""
+MOST_OF_ALL = 1000
+SMALL_BYTES = 8 << 20
+"""What a small instance needs of its own, by which the machine's memory says how many there can be."""
 ASKED_RETRY_S = 1.0
 """How long a waiting request is kept from a further try at most, so that a cured cause is noticed soon."""
 
@@ -53,6 +58,20 @@ def effective_maximum(asked: int, private_bytes: int, free_bytes: int) -> int:
     if private_bytes <= 0:
         return asked
     return max(1, min(asked, free_bytes // 2 // private_bytes))
+
+
+def account_instances(memory_bytes: int) -> int:
+    """How many instances all deployed functions may have together, on a machine with so much memory."""
+    return max(2 * MOST_INSTANCES, min(MOST_OF_ALL, memory_bytes // 2 // SMALL_BYTES))
+
+
+def growth(late: int, room: int, cores: int, runnable: int) -> int:
+    """How many instances to start for `late` requests that have waited for their turn too long.
+
+    room: how many there may be more. runnable: threads of the machine that run or want to; where processors
+    are what is short, more instances would only slow down those that work.
+    """
+    return 0 if runnable > 2 * cores else max(0, min(late, room, 4 * cores))
 
 
 def backoff_s(failures: int) -> float:

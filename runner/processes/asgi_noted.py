@@ -45,6 +45,7 @@ class NotedHost(Host):
         self.accounts: dict[Any, Account] = {}
 
     def begin(self, entry: Open) -> None:
+        entry.asked_ns = entry.started_ns  # of deployed functions the timeout counts the run alone
         invocation = entry.scope.get("snapfork.invocation") if isinstance(entry, Exchange) else None
         self.accounts[entry] = self.ledger.begin(entry.request_id, invocation, entry.loan, entry.started_ns)
         super().begin(entry)

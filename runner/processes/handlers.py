@@ -22,6 +22,8 @@ def is_event(found: Any, name: str, order: Mapping[str, Any]) -> bool:
     kind = order.get("kind") or "auto"
     if kind == "web" or not callable(found):
         return False
+    if kind == "handler":
+        return interface.is_plain_handler(found)
     looks_so = interface.is_handler(found, name)
     return looks_so or (kind == "event" and marks.of(found) is None)
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.processes import cold, stdio
+from snapfork.runner.processes.bracket import last_lines
 from snapfork.runner.processes.cold import Cold
 from snapfork.runner.processes.link import START_NAMES, WARM
 from snapfork.runner.units import INVOCATION_HEADER
@@ -90,6 +91,7 @@ class Ledger:
         self.instance = instance
         self.dialect = str(about.get("dialect") or "runner")
         self.memory_mb = about.get("memory")
+        self.timeout = float(about.get("timeout") or 0)
         self.is_event = is_event
         self.came_up = came_up or Cold()
         self._records = records
@@ -97,9 +99,11 @@ class Ledger:
         self._looked_ns = 0
         self._lock = threading.Lock()
 
-    def begin(self, name: str, invocation: Mapping[str, Any] | None, loan: Loan, now_ns: int) -> Account:
+    def begin(self, name: str, invocation: dict[str, Any] | None, loan: Loan, now_ns: int) -> Account:
         """A request begins; `loan.requests` have been served on its connection before."""
         account = Account(name, invocation, loan, now_ns, self.came_up)
+        if invocation is not None:
+            self._put_off(invocation, account, now_ns)
         with self._lock:
             self._bill(now_ns)
             self._running[account] = None
@@ -146,6 +150,13 @@ class Ledger:
         if self.is_event:  # its answer begins when it has run
             told["run_ms"] = round((time.monotonic_ns() - account.started_ns) / MS, 3)
         return _compact(told)
+
+    def _put_off(self, invocation: dict[str, Any], account: Account, now_ns: int) -> None:
+        """Until now it has waited, which costs it nothing of its time."""
+        deadline, accepted_ns = invocation.get("deadline_ms"), invocation.get("accepted_ns")
+        if self.timeout and isinstance(deadline, int) and isinstance(accepted_ns, int) and accepted_ns > 0:
+            latest = int((account.begun + self.timeout) * 1000)
+            invocation["deadline_ms"] = min(latest, deadline + max(0, now_ns - accepted_ns) // MS)
 
     # -- what is counted ---------------------------------------------------------------------------------
 
@@ -196,22 +207,11 @@ class Ledger:
         return f"START RequestId: {account.id} Version: {version}"
 
     def _last_lines(self, account: Account, now_ns: int) -> str:
-        duration = f"{(now_ns - account.started_ns) / MS:.2f} ms"
-        billed = f"{math.ceil(account.billed_ns / MS)} ms"
-        used = math.ceil(memory_mb())
-        size = self.memory_mb or used
-        if self._speaks_fc(account):
-            return (
-                f"FC Invoke End RequestId: {account.id}\n"
-                f"Duration: {duration}, Billed Duration: {billed}, Memory Size: {size} MB, "
-                f"Max Memory Used: {used} MB"
-            )
-        init = self._init_ms(account)
-        told = [f"REPORT RequestId: {account.id}", f"Duration: {duration}", f"Billed Duration: {billed}"]
-        told += [f"Memory Size: {size} MB", f"Max Memory Used: {used} MB"]
-        if init:
-            told.append(f"Init Duration: {init:.2f} ms")
-        return f"END RequestId: {account.id}\n" + "\t".join(told)
+        return last_lines(
+            account.id, of_fc=self._speaks_fc(account), run_ms=(now_ns - account.started_ns) / MS,
+            billed_ms=math.ceil(account.billed_ns / MS), size_mb=self.memory_mb, used_mb=memory_mb(),
+            init_ms=self._init_ms(account),
+        )  # fmt: skip
 
     def _closing(self, account: Account, now_ns: int) -> bytes:
         """What stands below the app's own output."""

@@ -35,6 +35,12 @@ def private_bytes(pid: int | None = None) -> int:
     return total
 
 
+def runnable() -> int:
+    """How many threads of this machine run or want to; 0 where the kernel does not say."""
+    with open("/proc/loadavg", "rb", buffering=0) as file:
+        return int(file.read(200).split()[3].partition(b"/")[0])
+
+
 def prefer_for_oom_kill(pid: int | str, score: int) -> None:
     """Raise a process's chance of being taken when memory runs out, as far as the system allows it."""
     with contextlib.suppress(OSError):

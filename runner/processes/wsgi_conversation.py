@@ -79,6 +79,8 @@ class Conversation:
     )
 
     response_class: type[Response] = Response
+    own_time = False
+    """Whether a request's timeout begins with its run, and not with its arrival."""
     account: Account
     environ: dict[str, Any] | None
     invocation: dict[str, Any] | None
@@ -214,7 +216,8 @@ class Conversation:
     def _start(self, head: Head) -> None:
         self.head = head
         self.started_ns = time.monotonic_ns()
-        self.asked_ns = self.started_ns if self.loan.requests else self.loan.t0_ns
+        counts_run = self.own_time or self.loan.requests
+        self.asked_ns = self.started_ns if counts_run else self.loan.t0_ns
         if not self._turn_ends:
             self._turn_ends = self.started_ns + LONGEST_TURN_NS
             self._work_ends = time.thread_time_ns() + TURN_NS

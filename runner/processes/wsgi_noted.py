@@ -33,6 +33,7 @@ class Noted(Conversation):
 
     __slots__ = ()
     response_class = NotedResponse
+    own_time = True
 
     @property
     def ledger(self) -> Ledger:

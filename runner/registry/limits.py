@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
+from snapfork.runner.policy.elastic import account_instances
 from snapfork.runner.registry import names, provisioning
 from snapfork.runner.registry.core import Core, Gateway, page
 from snapfork.runner.registry.defaults import async_defaults
@@ -14,7 +16,7 @@ from snapfork.runner.registry.model import AsyncConfig, Function, ProvisionConfi
 LONGEST_AGE = 2_592_000.0
 MOST_RETRIES = 8
 MOST_INSTANCES = 10_000
-CONCURRENCY = 1000
+CONCURRENCY = account_instances(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 """Of the account, as both services have it; reservations may not take the last UNRESERVED of it."""
 UNRESERVED = 100
 

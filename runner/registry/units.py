@@ -217,6 +217,7 @@ class Deduction:
             app_dir=prepared.directory,
             python=interpreter.path,
             python_version=interpreter.version,
+            kind=kind_of(configuration),
             borrow=tuple(interpreter.borrow),
             paths=prepared.modules,
             overrides=overrides,
@@ -253,6 +254,13 @@ class Deduction:
                 unit = names.unit(config.function, version)
                 found[unit] = max(found.get(unit, 0), count)
         return found
+
+
+def kind_of(configuration: Configuration) -> str:
+    """What the handler may be: in the managed runtimes of Lambda and FC it is a function of events unless it
+    shows to be a web app; elsewhere its arguments have to tell."""
+    managed = configuration.dialect == "fc" and configuration.runtime.startswith("python3")
+    return "handler" if managed or configuration.dialect == "lambda" else "auto"
 
 
 def target_of(handler: str) -> str:

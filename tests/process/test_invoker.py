@@ -239,10 +239,32 @@ def test_a_gateway_that_does_not_answer_is_not_the_functions_fault(tmp_path: Pat
 
 def test_a_connection_that_ends_without_an_answer(tmp_path: Path) -> None:
     async def test(one: Rig) -> None:
-        assert (await one.invoker.invoke(invocation(1))).error == "unavailable"
+        assert (await one.invoker.invoke(invocation(1))).error == "process_exited"
         assert len(one.server.asked) == 1
 
     rig(tmp_path, test, answering(None))
+
+
+def test_what_answers_in_a_handlers_place_is_no_result(tmp_path: Path) -> None:
+    """Its instance's server, with the status of HTTP, or a limit of the instance."""
+
+    async def test(one: Rig) -> None:
+        result = await one.invoker.invoke(invocation(1))
+        assert (result.error, json.loads(result.payload)["errorType"]) == ("unhandled", "Runtime.Unknown")
+
+    rig(tmp_path, test, answering(Reply(500, b"Internal Server Error")))
+
+
+def test_a_unit_that_has_rested_may_be_another_thing(tmp_path: Path) -> None:
+    async def test(one: Rig) -> None:
+        await one.invoker.invoke(invocation(1))
+        await one.invoker.invoke(invocation(2))
+        (unit,) = one.gateway.asked
+        one.invoker.unit_event({"event": "unit", "name": unit, "state": "retired", "interface": "event"})
+        await one.invoker.invoke(invocation(3))
+        assert one.gateway.asked == [unit, unit]
+
+    rig(tmp_path, test, answering(Reply(body=b"1")))
 
 
 def test_refusals_are_raised(tmp_path: Path) -> None:
