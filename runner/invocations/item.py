@@ -79,7 +79,8 @@ class Item:
     def invocation(self) -> Invocation:
         """What is to be run; the payload must be here."""
         assert self.payload is not None
-        more = json.loads(self.meta) if self.meta else {}
+        more: dict[str, Any] = {"trigger": "async"}  # what came by the API has no other word in its meta
+        more |= json.loads(self.meta) if self.meta else {}
         more["headers"] = tuple((name, value) for name, value in more.get("headers", ()))
         return Invocation(
             id=self.request_id,

@@ -185,7 +185,7 @@ def test_an_event_is_queued_and_its_record_read_back(shell: Shell) -> None:
 
     def told() -> str | None:
         said = shell.run("logs", identity).stdout
-        return said if "HTTP 200" in said and 'got {"later": 1}' in said else None
+        return said if " by async, " in said and "HTTP 200" in said and 'got {"later": 1}' in said else None
 
     said = until(told)
     stages = re.search(
