@@ -238,6 +238,8 @@ class Supply:
 
     def pages(self) -> list[memoryview]:
         """The pages of living instances, for meters."""
+        return [one.words for one in self.instances.values()]
+
     def has_room(self) -> bool:
         """Whether there are descriptors for one more instance."""
         return self._kits.ready(self.limits.concurrency)
@@ -252,8 +254,6 @@ class Supply:
         pipe of an instance, five for a kit, and the connections that are lent."""
         lent = sum(len(one.loans) for one in self.instances.values())
         return 3 * len(self.instances) + lent + 5 * len(self._kits)
-
-        return [one.words for one in self.instances.values()]
 
     def close(self) -> None:
         """Release what was made ahead."""
