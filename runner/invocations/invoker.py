@@ -198,7 +198,8 @@ class Invoker:
         return interface
 
     def _is_error(self, one: _Run, status: int, headers: Headers) -> bool:
-        plain_error = one.interface != requests.EVENT and one.call.shape is None and status >= 400
+        is_event = one.interface == requests.EVENT
+        plain_error = status != 200 if is_event else one.call.shape is None and status >= 400
         return plain_error or bool(requests.header(headers, ERROR_HEADER))
 
     def _read(self, one: _Run, status: int, headers: Headers, body: bytes) -> Result:
@@ -213,6 +214,8 @@ class Invoker:
             if kind == "throttled":
                 raise Throttled(sentence, "function", one.invocation.function)
             return self._failed(one, kind, sentence, traceback=traceback, run=run, status=status)
+        if not code and status == 504 and one.interface == requests.EVENT:  # its instance serves several at once
+            return self._failed(one, "timeout", requests.gateway_said(body)[0], run=run, status=status)
         payload, content_type, error = requests.result_of(one.call, one.interface, status, headers, body)
         if len(payload) > one.limit and not error:
             return self._failed(one, "response_too_large", _too_large(one), run=run)

@@ -183,5 +183,9 @@ def _record_path(root: Path, app: str) -> Path:
 
 
 def app_key(order: dict[str, Any]) -> str:
-    """Which app an order is for: whatever else differs, its records lie together."""
-    return json.dumps([os.path.abspath(order["app_dir"]), order["target"], order["function"]])
+    """Which app an order is for: whatever else differs, its records lie together.
+
+    What is a handler in one runtime can be a web app in another.
+    """
+    kind = [order["kind"]] if order.get("kind") == "handler" else []
+    return json.dumps([os.path.abspath(order["app_dir"]), order["target"], order["function"], *kind])

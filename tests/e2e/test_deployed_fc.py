@@ -158,12 +158,15 @@ def test_what_goes_wrong_in_a_function(fc: Fc) -> None:
     body, headers = fc.invoke("wrong", {"exit": 1})
     assert re.fullmatch(
         r"Process exited unexpectedly before completing request"
-        r" \(duration: \d+ms, maxMemoryUsage: \d+\.\d\dMB\)",
+        r" \(duration: \d+ms, maxMemoryUsage: [1-9]\d*\.\d\dMB\)",
         json.loads(body)["errorMessage"],
     )
     assert headers["x-fc-error-type"] == "UnhandledInvocationError"
-    body, headers = fc.invoke("wrong", {"sleep": 30})
-    assert json.loads(body)["errorMessage"].startswith("Function timed out after 1 second")
+    body, headers = fc.invoke("wrong", {"sleep": 30}, log="Tail")
+    said = json.loads(body)["errorMessage"]
+    assert re.fullmatch(r"Function timed out after 1 second \(maxMemoryUsage: [1-9]\d*\.\d\dMB\)", said)
+    lines = base64.b64decode(headers["x-fc-log-result"]).decode().splitlines()
+    assert said in lines and f"FC Invoke End RequestId: {headers['x-fc-request-id']}" in lines
     assert fc.invoke("wrong", {"a": 1})[0] == b'{"a": 1}'
 
 
