@@ -132,7 +132,7 @@ class Base:
         made = cls(loop, interpreter, ours, on_frame, on_death)
         made._process = subprocess.Popen(
             [interpreter.path, "-P", boot.__file__, json.dumps(setup)],
-            pass_fds=(theirs.fileno(), life_fd, access_fd),
+            pass_fds=(theirs.fileno(), life_fd, *([access_fd] if access_fd >= 0 else [])),
             env=environment,
             stdin=subprocess.DEVNULL,
             cwd="/" if deployed else None,

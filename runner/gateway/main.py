@@ -23,7 +23,7 @@ from snapfork.runner.gateway.function import Function
 from snapfork.runner.gateway.helpers import Helpers
 from snapfork.runner.gateway.instances import Instance
 from snapfork.runner.gateway.listening import private_listener
-from snapfork.runner.gateway.pipes import Pipes, output_pipe
+from snapfork.runner.gateway.pipes import Pipes
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.gateway.status import status
 from snapfork.runner.gateway.stock import Bases
@@ -33,7 +33,6 @@ from snapfork.runner.gateway.traffic import Traffic
 from snapfork.runner.gateway.units import Units
 from snapfork.runner.http.routes import Route, Routes
 from snapfork.runner.processes import privileges
-from snapfork.runner.processes.access import ACCESS
 from snapfork.runner.runtime_dir import DIRECT
 from snapfork.runner.serve_config import ServeConfig
 from snapfork.runner.wire import fds, frames
@@ -93,7 +92,7 @@ class Gateway:
         traffic = Traffic(self.core, self.pools, routes)
         self.door = FrontDoor(self.core, Routes(routes), self.pools, traffic)
         self.door.judges.tell = self._tell
-        bases = Bases(self.core, self._child_frame, self._base_died, self._access_for_deployed)
+        bases = Bases(self.core, self._child_frame, self._base_died)
         plain = [{"host": one.host, "prefix": one.prefix, "function": one.function} for one in routes]
         self.functions = [
             Function(self.core, self.door, one, plain, self, bases, self._child_frame)
@@ -111,7 +110,6 @@ class Gateway:
         self._closing = False
         self._stop_deadline = 0.0
         self._cut_after_s = CUT_AFTER_S
-        self._access_write = -1
         self._strays = Strays()
 
     # -- start ---------------------------------------------------------------------------------------
@@ -172,14 +170,6 @@ class Gateway:
     def _tell(self, message: dict[str, Any]) -> bool:
         """Send the services process what it has not asked for; False when it is not there."""
         return self._desk is not None and self._desk.tell(message)
-
-    def _access_for_deployed(self) -> int:
-        """Where processes of deployed functions write access lines: not our own output, but a way to it."""
-        if self._access_write < 0:
-            read, self._access_write = output_pipe(self.config.user)
-            os.set_blocking(self._access_write, False)
-            self.core.attach_log(read, "", ACCESS, 0)
-        return self._access_write
 
     def _changed(self, paths: list[str]) -> None:
         """The file watcher has seen something."""
@@ -413,8 +403,6 @@ class Gateway:
             template.kill()
         for base in [*self.core.stocked.values(), *self.core.bases.values()]:
             base.close()
-        if self._access_write >= 0:
-            os.close(self._access_write)
         if self._desk is not None:
             self._desk.close()
         self._pipes.close()

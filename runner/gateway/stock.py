@@ -32,19 +32,18 @@ FRAMEWORKS = (
 )
 """What deployed functions of the runner's own environment find imported, as far as it is installed."""
 
+NO_ACCESS = -1
+"""Deployed functions get no way to our own output: their access lines go through their log pipes."""
 Key = tuple[Any, ...]
 
 
 class Bases:
-    """All bases of one gateway; `access` is where processes of deployed functions write access lines."""
+    """All bases of one gateway."""
 
-    def __init__(
-        self, core: Core, on_frame: OnFrame, on_death: Callable[[Base], None], access: Callable[[], int]
-    ) -> None:
+    def __init__(self, core: Core, on_frame: OnFrame, on_death: Callable[[Base], None]) -> None:
         self._core = core
         self._on_frame = on_frame
         self._on_death = on_death
-        self._access = access
 
     def plain(self, config: FunctionConfig) -> Base:
         """A base with nothing of the user's in it."""
@@ -102,7 +101,7 @@ class Bases:
                 dict(key[1]),
                 core.life_fd,
                 core.soft_files,
-                self._access() if deployed else core.access_fd,
+                NO_ACCESS if deployed else core.access_fd,
                 self._on_frame,
                 self._on_death,
                 deployed,

@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snapfork.runner.http.head import Head
 
-ACCESS = "access"
-"""What the log process knows a pipe of access lines by, instead of an instance's name."""
 MAX_LINE = 4096  # PIPE_BUF: a write of up to this size is not mixed with others
 MAX_TARGET = 1024  # what is shown of a request's target, so that the rest of the line always fits
 _ESCAPED = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 256)]} | {34: '\\"', 92: "\\\\"}
@@ -35,15 +35,18 @@ class Line(NamedTuple):
 class AccessLog:
     """Writes access lines to `fd` as "text" or "json"; mode "off" writes nothing.
 
+    via: who takes them instead.
+
     A line that a full pipe does not take is dropped and counted; the next line that gets through says so.
     """
 
-    __slots__ = ("_asks", "_opened", "_stamp", "dropped", "fd", "function", "mode")
+    __slots__ = ("_asks", "_opened", "_stamp", "dropped", "fd", "function", "mode", "via")
 
     def __init__(self, fd: int = -1, mode: str = "off", function: str = "-") -> None:
         self.fd = fd
         self.mode = mode
         self.function = function
+        self.via: Callable[[bytes], None] | None = None
         self.dropped = 0
         self._stamp = (-1, "")
         self._opened = False
@@ -62,9 +65,9 @@ class AccessLog:
         """Write one line: peer, request line, status, body bytes, duration, start kind if it caused one."""
         if self.mode == "off":
             return
-        if not self._opened:
+        if not self._opened and self.via is None:
             self._open()
-        if self._asks and not self._has_room():
+        if self._asks and self.via is None and not self._has_room():
             self.dropped += 1
             return
         if self.dropped and self._write(self._told_drops()):
@@ -78,6 +81,9 @@ class AccessLog:
         data = line.encode("utf-8", "backslashreplace")
         if len(data) > MAX_LINE:
             data = data[: MAX_LINE - 5] + b" ...\n"
+        if self.via is not None:
+            self.via(data)
+            return True
         try:
             os.write(self.fd, data)
         except BlockingIOError:

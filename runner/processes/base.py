@@ -6,8 +6,9 @@ instance (start kind `spawn`).
 
 Setup, a JSON object: `control` (SEQPACKET descriptor to the gateway), `life` (read end of the life pipe),
 `borrow` (directories), `threads` (variables that limited BLAS and OpenMP to one thread, with the user's
-values), `nofile` (the soft limit instances get), `access` (descriptor for access lines), `user` (uid, gid and
-name whom it becomes before any user code runs, or null).
+values), `nofile` (the soft limit instances get), `access` (descriptor for access lines; -1 for deployed
+functions, who write them into their log pipes), `user` (uid, gid and name whom it becomes before any user
+code runs, or null).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ STARTS_THREADS = 69
 def main(setup: dict[str, Any]) -> None:
     """Run the base template until the gateway closes its socket."""
     os.setsid()
-    for fd in (setup["control"], setup["life"], setup["access"]):
+    for fd in (setup["control"], setup["life"], *([setup["access"]] if setup["access"] >= 0 else [])):
         os.set_inheritable(fd, False)  # programs that user code starts have no business with them
     life.arm_group(setup["life"])
     life.shield()

@@ -186,7 +186,10 @@ def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: l
         _trial(prepared, link, lifespan, start.t0_ns)
         return
     served.access.mode = prepared.order["access_log"]
+    if prepared.order["setup"]["access"] < 0:
+        served.access.via = stdio.access
     if prepared.order.get("record"):
+        stdio.be_patient()
         served.ledger = _ledger(prepared, start.number)
     first = None
     if start.loan:

@@ -2,12 +2,12 @@
 
 A unit is what one write (or one line, or one traceback) said. It travels as frames
 
-    \\x1e <O|E|I> <request id or -> \\x1f <length> \\x1f <payload>
+    \\x1e <O|E|I|A> <request id or -> \\x1f <length> \\x1f <payload>
 
 of at most PIPE_BUF bytes, each written at once, so that no other writer's bytes land inside. A small letter
-says that the unit goes on in the next frame. "I" is the record of a request (see `ledger`), "D" carries the
-number of lines that were dropped. Bytes between frames are what C code and child processes wrote to
-descriptors 1 and 2 themselves.
+says that the unit goes on in the next frame. "I" is the record of a request (see `ledger`), "A" an access
+line of a deployed function, "D" carries the number of lines that were dropped. Bytes between frames are what
+C code and child processes wrote to descriptors 1 and 2 themselves.
 
 The streams are put in place once, in the base template (`prepare`), before user code can keep a reference
 to the old ones; `install` then only changes where they lead.
@@ -30,6 +30,8 @@ from snapfork.runner.processes import serving
 FRAME = 4096  # PIPE_BUF: a write up to this size is atomic
 RING = 256 * 1024  # bytes kept for a reader that is slow
 HEADER_ROOM = 128
+PATIENCE_S = 1.0
+"""How long an invocation may wait in all, in its own time, for a reader that is slow."""
 TRACEBACK = b"Traceback (most recent call last)"
 
 Unit = list[bytes]
@@ -58,6 +60,8 @@ class Sink:
         self.dropped = 0
         self.lost = 0  # lines dropped since the pipe was named
         self.on_loss: Callable[[int], None] | None = None
+        self.patience = 0.0
+        self._left = 0.0  # of it, for this invocation
         self._own = False  # `fd` is a description of our own
         self._renew()
 
@@ -102,10 +106,44 @@ class Sink:
             self.ring.append((size, max(1, payload.count(b"\n")), unit))
             self.size += size
             self.pump()
+            if self.size > RING:
+                self._wait(RING)
             self._bound()
 
-    def _bound(self) -> None:
-        while self.size > RING and len(self.ring) > 1 + self.begun:
+    def settle(
+        self, kind: str, request_id: str, payload: bytes, more: tuple[str, bytes] | None = None
+    ) -> None:
+        """Take the last unit of an invocation, below a word on what was dropped of it, and wait a little
+        until all is written: whoever has the answer may ask for it."""
+        with self.lock:
+            if self.patience:
+                room = RING - 2 * FRAME
+                self._wait(room)
+                self._bound(room)
+            if self.patience and self.dropped:
+                notice = frames("D", "-", b"%d" % self.dropped)
+                self.ring.append((len(notice[0]), 0, notice))
+                self.size += len(notice[0])
+                self.dropped = 0
+            self.emit(kind, request_id, payload, more)
+            self._left = max(self._left, self.patience / 2)
+            self._wait(0)
+            self._left = self.patience
+
+    def _wait(self, size: int) -> None:
+        """Until no more than `size` bytes wait, or the patience for this invocation is used up."""
+        if self.fd < 0 or self._left <= 0 or self.size <= size:
+            return
+        begun = time.monotonic()
+        end = begun + self._left
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        while self.size > size and (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
+            self.pump()
+        self._left = max(0.0, end - time.monotonic())
+
+    def _bound(self, limit: int = RING) -> None:
+        while self.size > limit and len(self.ring) > 1 + self.begun:
             index = int(self.begun)  # a unit that is half written stays
             size, lines, _ = self.ring[index]
             del self.ring[index]
@@ -119,7 +157,7 @@ class Sink:
         """Write what the pipe takes without waiting; True when nothing is left."""
         with self.lock:
             while self.ring or self.dropped:
-                if self.dropped and not self.begun:
+                if self.dropped and not self.begun and not (self.patience and self.ring):
                     if not self._write(frames("D", "-", b"%d" % self.dropped)[0]):
                         return False
                     self.dropped = 0
@@ -301,7 +339,17 @@ def restore(out: int, err: int) -> None:
 
 def say(request_id: str, line: bytes) -> None:
     """Print a line of our own among the app's, on standard output."""
-    _sink.emit("O", request_id, line)
+    _sink.settle("O", request_id, line)
+
+
+def access(line: bytes) -> None:
+    """An access line, for the log process to check and to print."""
+    _sink.emit("A", "-", line)
+
+
+def be_patient() -> None:
+    """This is an instance whose output is kept: it waits a little rather than lose any."""
+    _sink.patience = _sink._left = PATIENCE_S
 
 
 def record(request_id: str, data: bytes) -> None:
@@ -312,7 +360,7 @@ def record(request_id: str, data: bytes) -> None:
 
 def conclude(request_id: str, line: bytes, data: bytes) -> None:
     """`say` and `record` at once."""
-    _sink.emit("O", request_id, line, ("I", data))
+    _sink.settle("O", request_id, line, ("I", data))
 
 
 def pump() -> bool:

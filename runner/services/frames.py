@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-HEADER = re.compile(rb"\x1e([OEIoeiD])([^\x1e\x1f\n]{1,120})\x1f(\d{1,6})\x1f")
-MAYBE = re.compile(rb"\x1e([OEIoeiD]([^\x1e\x1f\n]{0,120}(\x1f\d{0,6})?)?)?")
+HEADER = re.compile(rb"\x1e([OEIAoeiaD])([^\x1e\x1f\n]{1,120})\x1f(\d{1,6})\x1f")
+MAYBE = re.compile(rb"\x1e([OEIAoeiaD]([^\x1e\x1f\n]{0,120}(\x1f\d{0,6})?)?)?")
 RAW_LIMIT = 8192  # a line of raw output is cut here
-RECORD = "record"
-STREAMS = {"O": "stdout", "E": "stderr", "R": "raw", "I": RECORD}
+RECORD, ACCESS = "record", "access"
+STREAMS = {"A": ACCESS, "O": "stdout", "E": "stderr", "R": "raw", "I": RECORD}
 
 
 @dataclass
 class Unit:
-    """What was said at once. stream: "stdout", "stderr", "raw" (C code or a child process) or "record", whose
-    text is the JSON of an invocation's record."""
+    """What was said at once. stream: "stdout", "stderr", "raw" (C code or a child process) "record", whose
+    text is the JSON of an invocation's record, or "access", an access line."""
 
     stream: str
     request_id: str

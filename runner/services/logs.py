@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import select
 import selectors
@@ -21,14 +22,19 @@ from typing import Any
 
 from snapfork.runner.outlet import Outlet
 from snapfork.runner.processes import life, privileges
-from snapfork.runner.processes.access import ACCESS
-from snapfork.runner.services.frames import RECORD, FrameParser, Unit
+from snapfork.runner.services.frames import ACCESS, RECORD, FrameParser, Unit
 from snapfork.runner.services.keeper import Keeper
 from snapfork.runner.wire import fds
 
 READ = 65536
 WHOLE = 1 << 20  # /proc/sys/fs/pipe-max-size as it is by default
 PAUSE_ABOVE = 256 * 1024  # bytes of output that wait before reading stops
+_ESCAPED = {code: f"\\x{code:02x}" for code in [*range(9), *range(11, 32), *range(127, 160)]}
+"""What a terminal would act upon, of what deployed functions print; tabs and ends of lines stay."""
+_ACCESS_LINE = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) \S+ ([^\n]* \d+ \d+ [\d.]+ms( \w+)? \S+)"
+)
+_ACCESS_EVENTS = ("request", "access_lines_dropped")
 LAST_WORDS = 2.0  # seconds for the pipes to end once the gateway has closed its side
 
 
@@ -44,8 +50,8 @@ class Source:
 
 def render(source: Source, unit: Unit, now: float, as_json: bool) -> bytes:
     """The output for one unit: a line of JSON, or each line of it behind the same prefix."""
-    if source.instance == ACCESS:
-        return unit.text.encode("utf-8", "backslashreplace") + b"\n"
+    if unit.stream == ACCESS and (line := access_line(source.function, unit.text)) is not None:
+        return line.encode("utf-8", "backslashreplace") + b"\n"
     if as_json:
         entry = {
             "time": round(now, 3),
@@ -60,8 +66,27 @@ def render(source: Source, unit: Unit, now: float, as_json: bool) -> bytes:
         return json.dumps(entry).encode() + b"\n"
     clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
     prefix = f"{clock} {source.function}/{source.instance} {unit.request_id} | "
-    lines = unit.text.split("\n")
+    text = unit.text.translate(_ESCAPED) if ":" in source.function else unit.text
+    lines = text.split("\n")
     return "".join(f"{prefix}{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def access_line(function: str, text: str) -> str | None:
+    """An access line as a function of that name may have it; None where `text` is none.
+
+    It is the word of a process that runs the function's code.
+    """
+    if text.startswith("{"):
+        try:
+            entry = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(entry, dict) or entry.get("event") not in _ACCESS_EVENTS:
+            return None
+        return json.dumps(entry | {"function": function})
+    if (match := _ACCESS_LINE.fullmatch(text)) is None:
+        return None
+    return f"{match[1]} {function} {match[2]}".translate(_ESCAPED)
 
 
 class LogProcess:
@@ -168,7 +193,7 @@ class LogProcess:
         for unit in units:
             if unit.stream != RECORD:
                 self.outlet.write(render(source, unit, now, self.as_json))
-            if self.keeper is not None and source.instance != ACCESS:
+            if self.keeper is not None and unit.stream != ACCESS:
                 self.keeper.take(source.function, source.instance, unit, now)
         if not data:
             self.selector.unregister(fd)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ stdio.install(PIPE)
 """
 
 
-def output_of(body: str, *, read: bool = True) -> tuple[list[Unit], bytes]:
+def output_of(body: str, *, read: bool = True, after: Path | None = None) -> tuple[list[Unit], bytes]:
     """Run `body` with its output led into a pipe; its units, and what reached the real stdout."""
     reader, writer = os.pipe()
     code = HEAD.replace("PIPE", str(writer)) + textwrap.dedent(body) + "\nstdio.drain(5)\nos._exit(0)\n"
@@ -33,6 +35,8 @@ def output_of(body: str, *, read: bool = True) -> tuple[list[Unit], bytes]:
     parser, units = FrameParser(), []
     if not read:
         process.wait(30)
+    while after is not None and not after.exists() and process.poll() is None:
+        time.sleep(0.01)
     while data := os.read(reader, 65536):
         units += parser.feed(data)
     units += parser.finish()
@@ -190,3 +194,24 @@ def test_raw_garbage_is_never_lost_or_fatal(data: bytes) -> None:
     for byte in data:
         parser.feed(bytes([byte]))
     parser.finish()
+
+
+def test_who_is_kept_waits_a_little_and_tells_once_what_was_lost(tmp_path: Path) -> None:
+    printed = tmp_path / "printed"
+    units, _ = output_of(
+        f"""
+        stdio.PATIENCE_S = 0.3
+        stdio.be_patient()
+        for number in range(60000):
+            print("line", number)
+        open({str(printed)!r}, "w").close()
+        stdio.conclude("-", b"END\\n", b"{{}}")
+        """,
+        after=printed,
+    )
+    shown = [unit for unit in units if unit.stream != "record"]
+    assert shown[-1].text == "END"
+    notices = [unit for unit in units if unit.dropped]
+    assert len(notices) == 1 and shown.index(notices[0]) == len(shown) - 2
+    assert shown[-3].text == "line 59999"
+    assert notices[0].dropped + sum(unit.text.startswith("line") for unit in units) == 60000
