@@ -21,7 +21,7 @@ import uvloop
 from snapfork.runner.errors import UserError
 from snapfork.runner.processes import life, privileges
 from snapfork.runner.runtime_dir import SOCKET, TOKEN
-from snapfork.runner.services import control
+from snapfork.runner.services import control, heads
 from snapfork.runner.services.link import GatewayLink
 
 
@@ -125,6 +125,7 @@ def _sentence(error: Exception, data_dir: str) -> str:
 def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=heads.Protocol,
         loop="asyncio",
         lifespan="off",
         log_config=None,
