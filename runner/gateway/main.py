@@ -41,6 +41,10 @@ TICK_S = 0.1
 CUT_AFTER_S = 1.0
 """How long instances get, at the drain deadline of a stop, to end their streams."""
 REAP_S = 2.0
+SAME_USER = (
+    "deployed functions run as this user and can read what it can, keys and registry included; a runner that "
+    "root has started runs them as another (--user)."
+)
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -118,6 +122,8 @@ class Gateway:
         """Start the helpers and every function's template."""
         if self.config.deployed:
             os.makedirs(self.config.data_dir, mode=0o700, exist_ok=True)
+            if os.geteuid() != 0:
+                self.console.warn(SAME_USER)
         self._helpers.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from snapfork.runner.registry.core import Site
 from snapfork.runner.registry.model import LATEST, Version
+from snapfork.runner.registry.places import TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Where:
 
 
 def of(version: Version, where: Where, site: Site) -> dict[str, str]:
-    """PATH, LANG, TZ, HOME and the variables of the dialect that made the function.
+    """PATH, LANG, TZ, HOME, TMPDIR and the variables of the dialect that made the function.
 
     Lambda's are those of docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html but for credentials
     and what concerns its own runtime; FC's those of its built-in runtimes.
@@ -31,6 +32,7 @@ def of(version: Version, where: Where, site: Site) -> dict[str, str]:
         "LANG": site.language,
         "TZ": site.time_zone,
         "HOME": where.home,
+        "TMPDIR": f"{where.home}/{TEMPORARY}",  # /tmp is everybody's
     }
     if where.libraries:
         variables["LD_LIBRARY_PATH"] = ":".join(where.libraries)

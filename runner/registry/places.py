@@ -17,10 +17,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import json
 import os
 import secrets
 import shutil
 import stat
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +30,10 @@ from snapfork.runner.errors import UserError
 from snapfork.runner.registry.store import private_directory
 
 SHARED = Path("/var/lib/snapfork")
+TEMPORARY = "tmp"
+"""The directory in a function's HOME that its TMPDIR names."""
+CHOICE, OWNER = "public", "data_dir"
+"""Files: in DATA_DIR where PUBLIC is; in a PUBLIC of its own whose it is."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -69,9 +75,15 @@ class Places:
         path = self.public / "homes" / self.home_name(function, created)
         if not path.is_dir():
             path.mkdir(mode=0o700)
-            if self.user is not None:
-                os.chown(path, self.user.uid, self.user.gid)
+            self._give(path)
+        with contextlib.suppress(OSError):  # what lies there is the function's own affair
+            (path / TEMPORARY).mkdir(mode=0o700)
+            self._give(path / TEMPORARY)
         return path
+
+    def _give(self, path: Path) -> None:
+        if self.user is not None:
+            os.chown(path, self.user.uid, self.user.gid, follow_symlinks=False)
 
     def home_name(self, function: str, created: float) -> str:
         """The name of a function's HOME; another for a later function of that name."""
@@ -104,6 +116,8 @@ def tidy(made: Places) -> None:
     for draft in [*made.drafts.iterdir(), *made.code.glob(".*")]:
         remove(draft)
     _forget_after_boot(made)
+    if made.public != made.data:
+        _remove_orphans()
 
 
 def remove(path: Path) -> None:
@@ -133,6 +147,9 @@ def _public(data: Path, user: User) -> Path:
     candidates = [SHARED / tag]
     if _passable(data.parent, user):
         candidates.insert(0, data.with_name(f"{data.name}.public"))
+    # Not elsewhere only because a mode has changed: HOMEs and code would be gone.
+    before = _chosen(data)
+    candidates.sort(key=lambda path: (path != before, not (path / "homes").is_dir()))
     refused = []
     for path in candidates:
         try:
@@ -143,13 +160,50 @@ def _public(data: Path, user: User) -> Path:
             if not _passable(path.parent, user):
                 raise OSError(None, f"user {user.uid} may not pass through what it is in")
             path.chmod(0o711)
-            return path
         except OSError as error:
             refused.append(f"{path} ({error.strerror})")
+            continue
+        if before not in (None, path):
+            why = refused[0] if refused else f"{before} is not where it could be"
+            print(
+                f"Code and HOMEs of functions are in {path} from now on: {why}.", file=sys.stderr, flush=True
+            )
+        _write(data / CHOICE, str(path))
+        _write(path / OWNER, json.dumps({"path": str(data), "device": data.stat().st_dev}))
+        return path
     raise UserError(
         f"There is no place for code that user {user.uid} could read: {', '.join(refused)}.",
         "Name a --data-dir whose parent that user may enter, such as /srv/snapfork.",
     )
+
+
+def _chosen(data: Path) -> Path | None:
+    try:
+        return Path((data / CHOICE).read_text())
+    except OSError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    if path.is_file() and path.read_text() == text:
+        return
+    draft = path.with_name(f".{path.name}.new")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def _remove_orphans() -> None:
+    """Remove what data directories that are gone have left in SHARED; one that is only not mounted is not."""
+    for path in SHARED.iterdir() if SHARED.is_dir() else ():
+        try:
+            about = json.loads((path / OWNER).read_text())
+            data, device = Path(about["path"]), int(about["device"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # nobody can say whose it is
+        there = next(one for one in (data, *data.parents) if one.exists())
+        if there != data and there.stat().st_dev == device and path.lstat().st_uid == os.geteuid():
+            remove(path)
 
 
 def _passable(path: Path, user: User) -> bool:

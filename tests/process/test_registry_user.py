@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -173,3 +174,59 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         archive.writestr(f"{info}/RECORD", "")
     return name
 """
+
+
+@needs_root
+def test_homes_stay_where_they_are_when_a_mode_changes(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snapfork.runner.registry import places as module
+
+    monkeypatch.setattr(module, "SHARED", site / "shared")
+    parent = site / "parent"
+    parent.mkdir(mode=0o700)
+    first = places(parent / "data", NOBODY)
+    assert first.public.parent == site / "shared"
+    parent.chmod(0o755)
+    assert places(parent / "data", NOBODY).public == first.public
+
+
+@needs_root
+def test_a_move_is_told(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from snapfork.runner.registry import places as module
+
+    monkeypatch.setattr(module, "SHARED", site / "shared")
+    parent = site / "parent"
+    parent.mkdir(mode=0o755)
+    assert places(parent / "data", NOBODY).public == parent / "data.public"
+    parent.chmod(0o700)
+    moved = places(parent / "data", NOBODY).public
+    assert f"in {moved} from now on" in capsys.readouterr().err
+
+
+@needs_root
+def test_what_a_data_directory_that_is_gone_has_left_is_removed(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snapfork.runner.registry import places as module
+
+    monkeypatch.setattr(module, "SHARED", site / "shared")
+    private = site / "private"
+    private.mkdir(mode=0o700)
+    gone, kept, unmounted = (places(private / name, NOBODY) for name in ("gone", "kept", "unmounted"))
+    unknown = site / "shared" / "unknown"
+    unknown.mkdir()
+    note = unmounted.public / "data_dir"
+    note.write_text(note.read_text().replace('"device": ', '"device": 1'))
+    for one in (gone, unmounted):
+        shutil.rmtree(one.data)
+    module.tidy(kept)
+    left = {path for path in (site / "shared").iterdir()}
+    assert left == {kept.public, unmounted.public, unknown}
+
+
+@needs_root
+def test_a_function_has_a_temporary_directory_of_its_own(site: Path) -> None:
+    home = places(site / "data", NOBODY).home("shop", 1.0)
+    assert as_nobody(f"echo x > {home}/tmp/x && cat {home}/tmp/x") == "x\n"
+    assert stat.S_IMODE(os.stat(home / "tmp").st_mode) == 0o700

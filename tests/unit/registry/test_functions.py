@@ -514,7 +514,7 @@ def test_the_environment_holds_nothing_of_the_runners(
             await operations.create(f"of-{dialect}", replace(CONFIGURATION, dialect=dialect), code(1))  # type: ignore[arg-type]
             environment = gateway.units[f"of-{dialect}:LATEST"].environment
             assert environment is not None
-            assert {"PATH", "LANG", "TZ", "HOME"} | names <= environment.keys()
+            assert {"PATH", "LANG", "TZ", "HOME", "TMPDIR"} | names <= environment.keys()
             assert "SECRET_OF_THE_RUNNER" not in environment
             home = Path(environment["HOME"])
             assert home.name.startswith(f"of-{dialect}.") and home.stat().st_mode & 0o777 == 0o700
