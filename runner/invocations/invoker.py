@@ -214,7 +214,7 @@ class Invoker:
             if kind == "throttled":
                 raise Throttled(sentence, "function", one.invocation.function)
             return self._failed(one, kind, sentence, traceback=traceback, run=run, status=status)
-        if not code and status == 504 and one.interface == requests.EVENT:  # its instance serves several at once
+        if not code and status == 504 and one.interface == requests.EVENT:  # its instance has others
             return self._failed(one, "timeout", requests.gateway_said(body)[0], run=run, status=status)
         payload, content_type, error = requests.result_of(one.call, one.interface, status, headers, body)
         if len(payload) > one.limit and not error:
