@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 URL, KEY_ID, KEY_SECRET = "SNAPFORK_URL", "SNAPFORK_KEY_ID", "SNAPFORK_KEY_SECRET"
 TIMEOUT_S = 300.0
+STARTED_S = 600.0
+POLL_S = 0.1
 _SERVICE = "snapfork"
 _REGION = "local"
 
@@ -36,9 +38,11 @@ def deploy(
     SNAPFORK_KEY_ID and SNAPFORK_KEY_SECRET, then the key file of this user's own runner. alias: publish a
     version and move this alias to it. configuration: timeout (s), memory (MB), env, description ...
 
-    Returns {"version": {...}, "addresses": [...]}. Raises DeployError, and SnapshotError for an app that
+    Returns {"version": {...}, "addresses": [...]} once it has started. Raises DeployError, also where it does
+    not start and the code before goes on, and SnapshotError for an app that
     cannot be captured.
     """
+    import json
     import os
     import tempfile
 
@@ -52,10 +56,34 @@ def deploy(
         snapshot(app).save(path)
         with open(path, "rb") as file:
             package = file.read()
-    about = {"configuration": configuration, "publish": publish, "alias": alias}
     caller = _Caller(address, identity, secret)
-    made = caller.ask("POST", f"/v1/functions/{chosen}", _packed(about, package))
-    return made | caller.ask("GET", f"/v1/functions/{chosen}/addresses", b"")
+    path = f"/v1/functions/{chosen}"
+    made = caller.ask("POST", path, _packed({"configuration": configuration}, package))
+    made["version"] = _started(caller, path, made["version"])
+    if publish or alias:
+        made["version"] = _started(caller, path, caller.ask("POST", f"{path}/versions", b"{}"))
+    if alias:
+        version = {"version": made["version"]["version"]}
+        made["alias"] = caller.ask("PUT", f"{path}/aliases/{alias}", json.dumps(version).encode())
+    return made | caller.ask("GET", f"{path}/addresses", b"")
+
+
+def _started(caller: _Caller, path: str, version: dict[str, Any]) -> dict[str, Any]:
+    """The version once the runner has started it. Raises DeployError if it does not start."""
+    import time
+
+    number = version["version"]
+    deadline = time.monotonic() + STARTED_S
+    while "pending" in (version["state"], version["update_state"]) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        if number == "LATEST":
+            version = caller.ask("GET", f"{path}/progress", b"")["version"]
+        else:
+            known = caller.ask("GET", f"{path}/versions", b"")["versions"]
+            version = next(one for one in known if one["version"] == number)
+    if "failed" in (version["state"], version["update_state"]):
+        raise DeployError(str(version["reason"]))
+    return version
 
 
 def _packed(about: dict[str, Any], package: bytes) -> bytes:

@@ -41,7 +41,9 @@ class Context:
         self._deadline_ms = int(invocation.get("deadline_ms") or (time.time() + self._timeout) * 1000)
         self.aws_request_id = self.request_id = str(invocation.get("id") or uuid.uuid4())
         self.function_name = str(function.get("name") or "")
-        self.function_version = str(function.get("version") or "$LATEST")
+        version = str(function.get("version") or "$LATEST")
+        own_word = version == "LATEST" and function.get("dialect") != "fc"  # FC says it as the runner does
+        self.function_version = "$LATEST" if own_word else version
         self.memory_limit_in_mb = str(function.get("memory") or "")
         self.invoked_function_arn = str(invocation.get("arn") or function.get("arn") or "")
         self.region = str(function.get("region") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import time
@@ -12,11 +13,14 @@ from typing import Annotated, Any
 
 import typer
 from snapfork.runner.cli import flags
+from snapfork.runner.cli.functions import show_addresses
 from snapfork.runner.cli.remote import Json, Remote, Url, connect, show_json
-from snapfork.runner.console import size_text
+from snapfork.runner.console import print_user_error, size_text
 from snapfork.runner.errors import UserError
 
 POLL_S = 0.2
+FAILED = 1
+"""Exit status when the code does not start, or cannot be installed."""
 CODE = "The code"
 MODULES = ("app", "main", "wsgi", "asgi", "application", "index", "lambda_function", "handler")
 """Where a function's app or handler usually is, in this order."""
@@ -79,7 +83,7 @@ def deploy(
         ),
     ] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to wait until its packages are installed.")
+        float, typer.Option(metavar="SECONDS", help="How long to wait until it is installed and started.")
     ] = 600.0,
     url: Url = None,
     as_json: Json = False,
@@ -88,7 +92,8 @@ def deploy(
     """Upload code as a function, new or changed, to a runner that serves what is deployed (`runner serve`).
 
     A requirements.txt or pyproject.toml in it is installed there, in an environment of its own. Requests
-    under way are finished by the code before.
+    under way are finished by the code before, which goes on should the new one not start: the exit code is
+    1 then.
 
     [bold]Examples[/bold]
 
@@ -105,8 +110,6 @@ def deploy(
     configuration = _configuration(parcel, runtime, layer, description, typed)
     about = {
         "configuration": configuration,
-        "publish": publish,
-        "alias": alias,
         "tags": dict(_pair(one) for one in tag or ()),
     }
     remote = connect(url)
@@ -119,8 +122,14 @@ def deploy(
     made = remote.call(
         "POST", "functions", parcel.name, body=body, content_type="application/octet-stream"
     ).json()
-    version = _wait(remote, parcel.name, made["version"], wait, quiet=as_json)
-    made["version"] = version
+    made["version"] = _wait(remote, parcel.name, made["version"], wait, quiet=as_json)
+    made["alias"] = None
+    if publish or alias is not None:  # only now: nobody is to be sent to what does not start
+        published = remote.call("POST", "functions", parcel.name, "versions", body=b"{}").json()
+        made["version"] = _wait(remote, parcel.name, published, wait, quiet=True)
+    if alias is not None:
+        body = json.dumps({"version": made["version"]["version"]}).encode()
+        made["alias"] = remote.call("PUT", "functions", parcel.name, "aliases", alias, body=body).json()
     if as_json:
         show_json(made)
         return
@@ -231,7 +240,7 @@ def _wait(remote: Remote, name: str, version: dict[str, Any], limit: float, *, q
     while "pending" in (version["state"], version["update_state"]):
         if time.monotonic() > deadline:
             raise UserError(
-                f"{name}: its packages are still being installed after {limit:g} s; it goes on there."
+                f"{name}: it is still being installed and started after {limit:g} s; that goes on there."
             )
         time.sleep(POLL_S)
         answer = remote.call("GET", "functions", name, "progress").json()
@@ -250,8 +259,9 @@ def _wait(remote: Remote, name: str, version: dict[str, Any], limit: float, *, q
                     "GET", "functions", name, query={"qualifier": version["version"]}
                 ).json()["version"]
     if "failed" in (version["state"], version["update_state"]):
-        before = " The code before goes on." if version["serving"] else ""
-        raise UserError(f"{name}: {version['reason'] or 'it could not be installed'}{before}")
+        before = "\nThe code before goes on." if version["state"] == "active" else ""
+        print_user_error(f"{name}: {version['reason'] or 'it could not be installed'}{before}")
+        raise typer.Exit(FAILED)
     return version
 
 
@@ -261,8 +271,7 @@ def _report(remote: Remote, name: str, made: dict[str, Any]) -> None:
     typer.echo(f"{name}: {what}, version {version['version']}")
     if made.get("alias"):
         typer.echo(f"{name}: alias {made['alias']['name']} is version {made['alias']['version']}")
-    for address in remote.call("GET", "functions", name, "addresses").json()["addresses"]:
-        typer.echo(f"  {address}")
+    show_addresses(name, remote.call("GET", "functions", name, "addresses").json(), "  ")
     typer.echo(f"call it: runner invoke {name} '{{}}'")
 
 

@@ -222,6 +222,9 @@ def url(
 ) -> None:
     """Show where a function answers HTTP, or make or remove its function URL.
 
+    What `runner deploy` has made answers everybody at NAME.localhost and /NAME/ until it has a function URL
+    for signed requests, which closes these, too.
+
     [bold]Examples[/bold]
 
       runner url shop
@@ -243,8 +246,17 @@ def url(
     if as_json:
         show_json(answer)
         return
+    show_addresses(name, answer)
+
+
+def show_addresses(name: str, answer: dict[str, Any], indent: str = "") -> None:
+    """Where a function answers HTTP, and who may ask there."""
     for address in answer["addresses"]:
-        typer.echo(address)
+        typer.echo(f"{indent}{address}")
+    if answer["open"]:
+        typer.echo(
+            f"{indent}open to everybody who reaches the port; `runner url {name} --auth signed` closes it"
+        )
 
 
 def rm(

@@ -6,7 +6,7 @@ from typing import Any
 
 from snapfork.runner.faces import fc_configuration, fc_views
 from snapfork.runner.faces.fc_call import Answer, Call, Desk, Handler, filtered, listed, zip_of
-from snapfork.runner.faces.fc_errors import FcError, invalid
+from snapfork.runner.faces.fc_errors import FcError, invalid, not_found
 from snapfork.runner.registry import names
 from snapfork.runner.registry.errors import NotFound
 from snapfork.runner.registry.model import Function, Version
@@ -15,6 +15,7 @@ from snapfork.runner.registry.model import Function, Version
 async def create_function(desk: Desk, call: Call) -> Answer:
     members = call.body
     configuration = fc_configuration.created(members)
+    check_layers(desk, members)
     code = await zip_of(desk, members.get("code"), required=True)
     assert code is not None
     tags = tags_of(members.get("tags") or [])
@@ -32,9 +33,17 @@ async def update_function(desk: Desk, call: Call) -> Answer:
     name, members = call.function, call.body
     function, latest, _ = desk.operations.get(name)
     fields = fc_configuration.changes(members, latest.configuration)
+    check_layers(desk, members)
     code = await zip_of(desk, members.get("code"), required=False)
     version = await desk.operations.update(name, code, fields)
     return await shown(desk, function, version)
+
+
+def check_layers(desk: Desk, members: dict[str, Any]) -> None:
+    """Raise for a layer of another region or account, which is not here."""
+    for arn in members.get("layers") or ():
+        if not desk.place.has(arn):
+            raise not_found("layer", arn)
 
 
 async def delete_function(desk: Desk, call: Call) -> Answer:

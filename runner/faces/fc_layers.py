@@ -39,6 +39,8 @@ async def get_layer_version_by_arn(desk: Desk, call: Call) -> Answer:
     named = layer_of(call.values["arn"])
     if named is None:
         raise invalid(f"'{call.values['arn']}' is not the ARN of a layer version.")
+    if not desk.place.has(call.values["arn"]):
+        raise not_found("layer", call.values["arn"])
     return await _shown(desk, _existing(desk, *named), call)
 
 
@@ -164,6 +166,8 @@ def _functions(desk: Desk, kind: str, ids: list[str]) -> list[str]:
     for resource in ids:
         named = function_of(resource)
         name = named[0] if named else resource
+        if not desk.place.has(resource):
+            raise not_found("function", resource)
         if ":" in name:
             raise invalid(f"ResourceId '{resource}' is not the ARN of a function.")
         desk.operations.tags(name)  # raises where there is none

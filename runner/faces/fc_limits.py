@@ -70,8 +70,8 @@ async def put_async(desk: Desk, call: Call) -> Answer:
         members.get("maxAsyncRetryAttempts", default.retries),
         default.retry_delays,
         members.get("maxAsyncEventAgeInSeconds", default.max_age),
-        on_success=_destination(destinations, "onSuccess"),
-        on_failure=_destination(destinations, "onFailure"),
+        on_success=_destination(desk, destinations, "onSuccess"),
+        on_failure=_destination(desk, destinations, "onFailure"),
         tasks=members.get("asyncTask", False),
     )
     return _async(desk, await desk.operations.set_async(config))
@@ -92,7 +92,7 @@ async def list_async(desk: Desk, call: Call) -> Answer:
     return listed("configs", [_async(desk, one) for one in found], after)
 
 
-def _destination(config: dict[str, Any], side: str) -> str:
+def _destination(desk: Desk, config: dict[str, Any], side: str) -> str:
     """A destination's address. Only functions, HTTP addresses and files can be delivered to."""
     address: str = config.get(side, {}).get("destination", "")
     if (
@@ -103,6 +103,8 @@ def _destination(config: dict[str, Any], side: str) -> str:
         raise invalid(
             f"destinationConfig.{side} '{address}' is not supported: name a function's ARN, http(s)://, or file:///."
         )
+    if not desk.place.has(address):
+        raise invalid(f"destinationConfig.{side} '{address}' is of another region or account.")
     return address
 
 

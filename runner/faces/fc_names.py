@@ -15,6 +15,7 @@ from snapfork.runner.registry.model import LATEST
 _FUNCTION = re.compile(
     r"acs:fc:[^:]*:[^:]*:(?:services/[^/]+/)?functions/(?P<name>[A-Za-z0-9_-]+)(?:[/.](?P<qualifier>[\w-]+))?"
 )
+_PLACE = re.compile(r"acs:fc:(?P<region>[^:]*):(?P<account>[^:]*):")
 _LAYER = re.compile(r"acs:fc:[^:]*:[^:]*:layers/(?P<name>[A-Za-z0-9_-]+)/versions/(?P<version>\d{1,9})")
 
 
@@ -29,6 +30,16 @@ class Place:
         """The ARN of a function, or of a version or alias of it."""
         return f"acs:fc:{self.region}:{self.account}:functions/{name}" + (
             f"/{qualifier}" if qualifier else ""
+        )
+
+    def has(self, arn: str) -> bool:
+        """Whether an ARN of FC can be of something here: of this region and account, where it says them.
+
+        What FC publishes itself has the account "official" everywhere; such layers are those of that name.
+        """
+        match = _PLACE.match(arn)
+        return match is None or (
+            match["region"] in ("", self.region) and match["account"] in ("", "official", self.account)
         )
 
     def layer(self, name: str, version: int) -> str:

@@ -108,7 +108,8 @@ class LambdaFace:
             why = NOT_OFFERED.get(operation.name, "it is unknown here")
             raise not_offered(f"{operation.name} is not supported by this runner: {why}.")
         call.values = self._api.parse(operation, matched[1], head, body)
-        call.function, call.qualifier = name_function(call.values, "Qualifier" in operation.members)
+        has_qualifier = "Qualifier" in operation.members
+        call.function, call.qualifier = name_function(call.values, has_qualifier, self._desk.place)
         self._permit(call)
         return _reply(operation, await handler(self._desk, call))
 

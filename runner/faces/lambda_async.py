@@ -14,7 +14,8 @@ from snapfork.runner.registry.defaults import async_defaults
 from snapfork.runner.registry.model import AsyncConfig
 
 _FUNCTION = re.compile(
-    r"arn:aws[a-zA-Z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[a-zA-Z0-9_-]+(:[$a-zA-Z0-9_-]+)?"
+    r"arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):function:"
+    r"[a-zA-Z0-9_-]+(:[$a-zA-Z0-9_-]+)?"
 )
 MEMBERS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
 
@@ -24,13 +25,13 @@ async def put(desk: Desk, call: Call) -> Answer:
     _something(call)
     function = desk.operations.get(call.function, call.kept)[0]
     base = async_defaults(function.dialect, call.function, call.kept)
-    return _view(desk, await desk.operations.set_async(_changed(call, base)))
+    return _view(desk, await desk.operations.set_async(_changed(desk, call, base)))
 
 
 async def update(desk: Desk, call: Call) -> Answer:
     """Changes what is said."""
     _something(call)
-    return _view(desk, await desk.operations.set_async(_changed(call, _config(desk, call))))
+    return _view(desk, await desk.operations.set_async(_changed(desk, call, _config(desk, call))))
 
 
 async def get(desk: Desk, call: Call) -> Answer:
@@ -65,7 +66,7 @@ def _config(desk: Desk, call: Call) -> AsyncConfig:
         ) from None
 
 
-def _changed(call: Call, base: AsyncConfig) -> AsyncConfig:
+def _changed(desk: Desk, call: Call, base: AsyncConfig) -> AsyncConfig:
     values = call.values
     changes: dict[str, Any] = {}
     if "MaximumRetryAttempts" in values:
@@ -74,13 +75,17 @@ def _changed(call: Call, base: AsyncConfig) -> AsyncConfig:
         changes["max_age"] = float(values["MaximumEventAgeInSeconds"])
     if "DestinationConfig" in values:
         for member, field in (("OnSuccess", "on_success"), ("OnFailure", "on_failure")):
-            changes[field] = _destination(values["DestinationConfig"].get(member, {}).get("Destination", ""))
+            target = values["DestinationConfig"].get(member, {}).get("Destination", "")
+            changes[field] = _destination(desk, target)
     return replace(base, **changes)
 
 
-def _destination(target: str) -> str:
+def _destination(desk: Desk, target: str) -> str:
     """A destination that can be reached from here. Raises LambdaError."""
-    if not target or target.startswith(("http://", "https://", "file:///")) or _FUNCTION.fullmatch(target):
+    if not target or target.startswith(("http://", "https://", "file:///")):
+        return target
+    if match := _FUNCTION.fullmatch(target):
+        desk.place.reach(target, match["region"], match["account"])
         return target
     raise invalid_value(
         f"The destination {target} is not supported by this runner: it delivers to a function, an http:// or "

@@ -86,13 +86,13 @@ def unqualified(call: Call) -> None:
         )
 
 
-def name_function(values: dict[str, Any], operation_has_qualifier: bool) -> tuple[str, str]:
+def name_function(values: dict[str, Any], operation_has_qualifier: bool, place: Place) -> tuple[str, str]:
     """(name, qualifier) of a call's input; ("", "") when it is about no function."""
     text = values.get("FunctionName") or values.get("Resource")
     if not text:
         return "", ""
     qualifier = values.get("Qualifier", "") if operation_has_qualifier else ""
-    return function_of(text, qualifier)
+    return function_of(text, place, qualifier)
 
 
 def not_found(desk: Desk, call: Call, error: errors.NotFound) -> LambdaError:

@@ -49,6 +49,7 @@ async def create(desk: Desk, call: Call) -> Answer:
         if member not in values:
             raise invalid_value(f"{member} is mandatory for functions created with deployment packages.")
     default = DEFAULTS["lambda"]
+    check_layers(desk, values)
     configuration = Configuration(
         handler=values["Handler"],
         runtime=values["Runtime"],
@@ -105,6 +106,7 @@ async def update_configuration(desk: Desk, call: Call) -> Answer:
         changes["description"] = values["Description"]
     if "Environment" in values:
         changes["env"] = values["Environment"].get("Variables", {})
+    check_layers(desk, values)
     if "Layers" in values:
         changes["layers"] = tuple(values["Layers"])
     if extra := echoed(values):
@@ -195,6 +197,13 @@ def refuse(values: dict[str, Any]) -> None:
         raise invalid_value(
             "VpcConfig is not supported by this runner: functions have this machine's network."
         )
+
+
+def check_layers(desk: Desk, values: dict[str, Any]) -> None:
+    """Raise for a layer of another region or account, which is not here."""
+    for arn in values.get("Layers", ()):
+        if not desk.place.has_layer(arn):
+            raise invalid_value(f"Layer version {arn} does not exist.")
 
 
 def echoed(values: dict[str, Any]) -> dict[str, Any]:

@@ -95,15 +95,13 @@ def _resolve(desk: Desk, call: Call) -> Version:
 
 
 def _startable(desk: Desk, call: Call, version: Version) -> None:
-    """Raise for a version that has no code to run yet, or never had."""
-    if version.serving or version.state == "active":
-        return
-    state = "Pending" if version.state == "pending" else "Failed"
-    raise LambdaError(
-        "ResourceConflictException",
-        "The operation cannot be performed at this time. The function is currently in the following state: "
-        f"{state}",
-    )
+    """Raise for a version that never had code to run. One that is pending is waited for when it is run."""
+    if version.state == "failed" and not version.serving:
+        raise LambdaError(
+            "ResourceConflictException",
+            "The operation cannot be performed at this time. The function is currently in the following "
+            "state: Failed",
+        )
 
 
 def _payload(body: bytes) -> bytes:

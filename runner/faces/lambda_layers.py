@@ -17,7 +17,7 @@ async def publish(desk: Desk, call: Call) -> Answer:
     content = zip_of(values["Content"], "Please provide a source for layer code.")
     try:
         made = await desk.operations.layer_publish(
-            layer_name(values["LayerName"]),
+            layer_name(values["LayerName"], desk.place),
             content,
             values.get("Description", ""),
             values.get("CompatibleRuntimes", ()),
@@ -38,14 +38,18 @@ async def get_by_arn(desk: Desk, call: Call) -> Answer:
     if named is None:
         raise invalid_value(f"{call.values['Arn']} is not the ARN of a layer version.")
     try:
-        return _whole(desk, call, desk.operations.layer_get(*named))
+        if desk.place.has_layer(call.values["Arn"]):
+            return _whole(desk, call, desk.operations.layer_get(*named))
     except errors.NotFound:
-        raise gone() from None
+        pass
+    raise gone()
 
 
 async def delete(desk: Desk, call: Call) -> Answer:
     """One that is gone is fine."""
-    await desk.operations.layer_delete(layer_name(call.values["LayerName"]), call.values["VersionNumber"])
+    await desk.operations.layer_delete(
+        layer_name(call.values["LayerName"], desk.place), call.values["VersionNumber"]
+    )
     return None
 
 
@@ -63,14 +67,19 @@ async def list_layers(desk: Desk, call: Call) -> Answer:
 async def list_versions(desk: Desk, call: Call) -> Answer:
     values = call.values
     found, after = desk.operations.layer_versions(
-        layer_name(values["LayerName"]), values.get("CompatibleRuntime", ""), call.start, call.limit
+        layer_name(values["LayerName"], desk.place),
+        values.get("CompatibleRuntime", ""),
+        call.start,
+        call.limit,
     )
     return paged("LayerVersions", found, after, lambda one: _brief(desk, one))
 
 
 def _layer(desk: Desk, call: Call) -> LayerVersion:
     try:
-        return desk.operations.layer_get(layer_name(call.values["LayerName"]), call.values["VersionNumber"])
+        return desk.operations.layer_get(
+            layer_name(call.values["LayerName"], desk.place), call.values["VersionNumber"]
+        )
     except errors.NotFound:
         raise gone() from None
 

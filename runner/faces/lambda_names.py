@@ -17,7 +17,7 @@ _FUNCTION = re.compile(
     r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]+))?"
 )
 _LAYER = re.compile(
-    r"arn:aws[a-zA-Z-]*:lambda:[a-z0-9-]+:[0-9]{12}:layer:(?P<name>[a-zA-Z0-9_-]+)(?::(?P<version>[0-9]{1,9}))?"
+    r"arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):layer:(?P<name>[a-zA-Z0-9_-]+)(?::(?P<version>[0-9]{1,9}))?"
 )
 
 
@@ -33,6 +33,21 @@ class Place:
         arn = f"arn:aws:lambda:{self.region}:{self.account}:function:{name}"
         return f"{arn}:{qualifier}" if qualifier else arn
 
+    def reach(self, text: str, region: str | None, account: str | None) -> None:
+        """Raise LambdaError for a function of another region or account: there is none of those here."""
+        if region and region != self.region:
+            raise LambdaError(
+                "ResourceNotFoundException",
+                f"Functions from '{region}' are not reachable in this region ('{self.region}')",
+            )
+        if account and account != self.account:
+            raise LambdaError("ResourceNotFoundException", f"Function not found: {text}")
+
+    def has_layer(self, text: str) -> bool:
+        """Whether a layer's name or ARN, with or without a version, can be one of here."""
+        match = _LAYER.fullmatch(text)
+        return match is None or (match["region"], match["account"]) == (self.region, self.account)
+
     def layer(self, name: str) -> str:
         return f"arn:aws:lambda:{self.region}:{self.account}:layer:{name}"
 
@@ -44,14 +59,15 @@ class Place:
         return f"arn:aws:iam::{self.account}:user/{key}"
 
 
-def function_of(text: str, qualifier: str = "") -> tuple[str, str]:
+def function_of(text: str, place: Place, qualifier: str = "") -> tuple[str, str]:
     """(name, qualifier as Lambda spells it, "" for none) of a FunctionName beside a Qualifier.
 
-    Raises LambdaError where the two contradict each other.
+    Raises LambdaError where the two contradict each other, and for a function of another place.
     """
     match = _FUNCTION.fullmatch(text)
     if match is None:
         raise invalid_value(f"{text} is not the name or ARN of a function.")
+    place.reach(text, match["region"], match["account"])
     own = match["qualifier"] or ""
     if own and qualifier and own != qualifier:
         raise invalid_value(
@@ -60,8 +76,10 @@ def function_of(text: str, qualifier: str = "") -> tuple[str, str]:
     return match["name"], own or qualifier
 
 
-def layer_name(text: str) -> str:
-    """The name in a LayerName, which may be an ARN."""
+def layer_name(text: str, place: Place) -> str:
+    """The name in a LayerName, which may be an ARN. Raises LambdaError for one of another place."""
+    if not place.has_layer(text):
+        raise LambdaError("ResourceNotFoundException", "The resource you requested does not exist.")
     match = _LAYER.fullmatch(text)
     return match["name"] if match else text
 

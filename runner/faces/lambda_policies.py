@@ -89,7 +89,7 @@ async def _removed(desk: Desk, call: Call, resource: str, qualifier: str) -> Non
 
 def _layer(desk: Desk, call: Call) -> tuple[str, str, str]:
     """(resource, version, ARN) as the registry and the policy call a layer's version. Raises LambdaError."""
-    name, version = layer_name(call.values["LayerName"]), call.values["VersionNumber"]
+    name, version = layer_name(call.values["LayerName"], desk.place), call.values["VersionNumber"]
     try:
         desk.operations.layer_get(name, version)
     except errors.NotFound:

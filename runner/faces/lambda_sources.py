@@ -73,7 +73,7 @@ async def update(desk: Desk, call: Call) -> Answer:
     there = _mapping(desk, call)
     qualifier = None
     if "FunctionName" in values:
-        name, said = function_of(values["FunctionName"])
+        name, said = function_of(values["FunctionName"], desk.place)
         if name != there.function:
             raise invalid_value("The function of a mapping cannot be changed here; its version or alias can.")
         qualifier = kept_qualifier(said)

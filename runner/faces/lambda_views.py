@@ -14,6 +14,7 @@ STATES = {"pending": "Pending", "active": "Active", "failed": "Failed"}
 UPDATES = {"pending": "InProgress", "active": "Successful", "failed": "Failed"}
 REASONS = {
     "BuildFailed": "FunctionError",
+    "StartFailed": "FunctionError.RuntimeInitError",
     "EnvironmentFailed": "FunctionError",
     "RuntimeMissing": "InvalidRuntime",
 }

@@ -105,7 +105,10 @@ class FunctionEndpoints:
         return {"version": version, "lines": self._operations.build_progress(name)}
 
     async def addresses(self, asked: Asked) -> dict[str, Any]:
-        return {"addresses": self._addresses(asked.names[0])}
+        """Where it answers HTTP; "open": at the first two of them to everybody who reaches the port."""
+        (name,) = asked.names
+        open_to_all = self._operations.addresses.is_open(self._operations.function(name))
+        return {"addresses": self._addresses(name), "open": open_to_all}
 
     async def delete(self, asked: Asked) -> dict[str, Any]:
         await self._operations.delete(asked.names[0], asked.query.get("qualifier", ""))

@@ -72,6 +72,7 @@ class Deployed:
         self._on_scarce = on_scarce
         self._postponed: FunctionConfig | None = None
         self._waiting: list[asyncio.Future[dict[str, Any]]] = []
+        self._before: FunctionConfig | None = None  # what was wanted when nothing had ever been built
         self._failed = ""  # the revision that last did not come up
         self._attempted = ""  # the last revision that was wanted and built
         self._failure: tuple[str, str | None] = ("", None)
@@ -113,9 +114,10 @@ class Deployed:
         return "failed" if self._failed else "cold"
 
     @property
-    def _has_known_good(self) -> bool:
-        """Whether there is an older revision that has come up."""
-        return self.pool.generation != 0 and self.function.config is not self.wanted
+    def _known_good(self) -> FunctionConfig | None:
+        """The older revision that is gone back to: it has come up, or was served before this gateway was."""
+        has_been_up = self.pool.generation != 0 and self.function.config is not self.wanted
+        return self.function.config if has_been_up else self._before
 
     @property
     def is_held(self) -> bool:
@@ -136,6 +138,7 @@ class Deployed:
         return {
             "state": self.state,
             "revision": self.unit.revision,
+            "building": self.function.building is not None or self._postponed is not None,
             "serving": _revision(self.function.config) if pool.generation else "",
             "interface": pool.interface,
             "mode": "spawn" if pool.mode == SPAWN else "fork",
@@ -172,10 +175,26 @@ class Deployed:
         building = self.function.building
         if building is not None and building.generation == self.pool.generation:
             return  # it serves already, and is what is gone back to should the new one fail
+        if self._goes_back(unit):
+            return
         if self.is_up or self.function.building is not None or self.pool.queue or self.pool.minimum:
             self._build(self.wanted)
         elif not self.pool.generation:
+            if self._failed != old.revision:
+                self._before = self.function.config
             self.function.config = self.wanted
+
+    def _goes_back(self, unit: Unit) -> bool:
+        """Whether it was told of what it serves anyway, after a revision that did not come up."""
+        if not self.pool.generation or _revision(self.function.config) != unit.revision:
+            return False
+        self.wanted = self.function.config
+        self._attempted = unit.revision
+        if self.function.building is not None:
+            return False
+        if not self.is_up and (self.pool.queue or self.pool.minimum):
+            self.need()
+        return True
 
     def provide(self, minimum: int) -> None:
         """Keep `minimum` instances ready."""
@@ -210,8 +229,8 @@ class Deployed:
             self.pool.fail_all(503, f"{self.name} is not served any more", "")
         elif self.is_up or self.function.building is not None or self.core.stopping:
             return
-        elif self._failed == self.unit.revision and self._has_known_good:
-            self._build(self.function.config)
+        elif self._failed == self.unit.revision and (good := self._known_good) is not None:
+            self._build(good)
         elif self.core.clock() < self._hold_until_ns:
             self._fail_requests()
         else:
@@ -266,6 +285,7 @@ class Deployed:
         if revision == self.unit.revision:
             self._failed = ""
             self._failures = 0
+        self._before = None
         self.size = _size(template)
         self._event(
             "ready",
@@ -293,6 +313,8 @@ class Deployed:
         self._failures += 1
         self._hold_until_ns = self.core.clock() + int(backoff_s(self._failures) * 1e9)
         self._failed = revision
+        if self._before is not None and _revision(self._before) == revision:
+            self._before = None
         self._failure = (sentence, traceback)
         self._event("failed", revision, sentence=sentence, traceback=traceback, stages=_stages(template))
         if revision == self.unit.revision:
@@ -303,8 +325,8 @@ class Deployed:
             return
         if self._attempted != self.unit.revision:
             self._build(self.wanted)
-        elif revision == self.unit.revision and self._has_known_good and self.pool.queue:
-            self._build(self.function.config)
+        elif revision == self.unit.revision and (good := self._known_good) is not None and self.pool.queue:
+            self._build(good)
         else:
             self._fail_requests()
 

@@ -18,12 +18,15 @@ from snapfork.runner.invocations.requests import Call, Run
 from snapfork.runner.invocations.wire import Headers, TooMuch, Unreachable
 from snapfork.runner.processes.bracket import last_lines
 from snapfork.runner.registry.errors import Conflict, Disabled, Throttled, TooLarge
-from snapfork.runner.registry.model import Resolved
+from snapfork.runner.registry.model import Resolved, Version
 from snapfork.runner.services.link import GatewayError
 from snapfork.runner.units import ERROR_HEADER
 
 START_S = 600.0
 """How long a unit may take until its template is up: the app is imported, initialised and warmed."""
+PENDING_S = 50.0
+"""How long a call waits for packages that are being installed: boto3 gives up reading after 60 s."""
+START_FAILED = "start_failed"
 STREAM_LIMIT = 200 << 20
 """Bytes of a streamed answer; Lambda's quota."""
 
@@ -34,6 +37,8 @@ class Resolver(Protocol):
     def resolve(
         self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None
     ) -> Resolved: ...
+
+    async def wait_runnable(self, name: str, number: str, limit: float, done: bool = False) -> None: ...
 
 
 class Units(Protocol):
@@ -66,7 +71,7 @@ class Streaming:
 
 
 class Invoker:
-    """See the module. `clock` gives seconds since the epoch."""
+    """See the module. `clock` gives seconds since the epoch. `arn`: a function's as it was asked for."""
 
     def __init__(
         self,
@@ -75,12 +80,14 @@ class Invoker:
         direct: DirectClient,
         clock: Callable[[], float] = time.time,
         telemetry: Logs | None = None,
+        arn: Callable[[Resolved], str] = lambda _: "",
     ) -> None:
         self._operations = operations
         self._gateway = gateway
         self._direct = direct
         self._clock = clock
         self._telemetry = telemetry
+        self._arn = arn
         self._interfaces: dict[str, str] = {}
         self._asking: dict[str, asyncio.Task[Mapping[str, Any]]] = {}
 
@@ -89,7 +96,7 @@ class Invoker:
 
         Never raises for what the function did. Raises registry.errors: Throttled (concurrency is used up),
         Disabled, NotFound (kind "function", "version" or "alias"), Conflict (its packages are still being
-        installed), TooLarge (kind "payload": more than the function takes).
+        installed, also after PENDING_S), TooLarge (kind "payload": more than the function takes).
         """
         result = await self._invoke(invocation)
         if tail and self._telemetry is not None:
@@ -102,7 +109,7 @@ class Invoker:
 
     async def stream(self, invocation: Invocation) -> Streaming:
         """Run it; the answer comes as it is written. Raises as `invoke` does."""
-        one = self._run(invocation)
+        one = await self._run(invocation)
         if (failure := await self._prepare(one)) is not None:
             return _whole(failure)
         call = one.call
@@ -141,9 +148,20 @@ class Invoker:
 
     # -- one run -----------------------------------------------------------------------------------------
 
-    def _run(self, invocation: Invocation) -> _Run:
+    async def _run(self, invocation: Invocation) -> _Run:
+        begun, resolved = self._clock(), self._resolve(invocation)
+        if resolved.version.state == "pending" and not resolved.version.serving:
+            version = resolved.version
+            await self._operations.wait_runnable(version.function, version.version, PENDING_S)
+            resolved = self._resolve(invocation)
+            if resolved.version.state == "pending" and not resolved.version.serving:
+                said = f"Function {version.function} is not ready: its packages are being installed."
+                raise Conflict(said, "function", version.function)
+        return _Run(invocation, resolved, begun)
+
+    def _resolve(self, invocation: Invocation) -> Resolved:
         resolved = self._operations.resolve(invocation.function, invocation.qualifier, random.random)
-        function, version = resolved.function, resolved.version
+        function = resolved.function
         if function.disabled is not None:
             said = f"Invocations of function {function.name} are disabled: {function.disabled}".rstrip(": ")
             raise Disabled(said, "function", function.name)
@@ -151,13 +169,10 @@ class Invoker:
             raise Throttled(
                 f"Function {function.name} has no concurrency reserved.", "function", function.name
             )
-        if version.state == "pending":
-            said = f"Function {function.name} is not ready: its packages are being installed."
-            raise Conflict(said, "function", function.name)
-        return _Run(invocation, resolved, self._clock())
+        return resolved
 
     async def _invoke(self, invocation: Invocation) -> Result:
-        one = self._run(invocation)
+        one = await self._run(invocation)
         if (failure := await self._prepare(one)) is not None:
             return failure
         call = one.call
@@ -173,18 +188,30 @@ class Invoker:
     async def _prepare(self, one: _Run) -> Result | None:
         """Fill in the interface and the request; the Result if it cannot be started at all."""
         version = one.resolved.version
-        if version.state == "failed":
+        if version.state == "failed" and not version.serving:
             return self._failed(one, "init_failed", version.reason or "The function could not be built.")
         interface = self._interfaces.get(one.resolved.unit)
         if interface is None:
             try:
-                interface = await self._learn(one.resolved.unit)
+                interface = await self._learn_of(version, one.resolved.unit)
             except GatewayError as error:
-                kind: ErrorKind = "init_failed" if error.kind == "start_failed" else "unavailable"
+                kind: ErrorKind = "init_failed" if error.kind == START_FAILED else "unavailable"
                 return self._failed(one, kind, str(error), traceback=error.traceback or "")
         one.interface = interface
-        one.call = requests.call_of(one.invocation, one.resolved, interface, self._clock(), one.accepted_ns)
+        one.call = requests.call_of(
+            one.invocation, one.resolved, interface, self._clock(), one.accepted_ns, self._arn
+        )
         return None
+
+    async def _learn_of(self, version: Version, unit: str) -> str:
+        try:
+            return await self._learn(unit)
+        except GatewayError as error:
+            if error.kind != START_FAILED or version.state != "active" or version.update_state != "pending":
+                raise
+            # Its update was being tried, and has failed: the code before serves.
+            await self._operations.wait_runnable(version.function, version.version, PENDING_S, done=True)
+            return await self._learn(unit)
 
     async def _learn(self, unit: str) -> str:
         """The interface of a unit that has not been up yet; those who ask meanwhile wait together."""

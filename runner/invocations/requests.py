@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -36,15 +37,22 @@ class Call:
 
 
 def call_of(
-    invocation: Invocation, resolved: Resolved, interface: str, now: float, accepted_ns: int = 0
+    invocation: Invocation,
+    resolved: Resolved,
+    interface: str,
+    now: float,
+    accepted_ns: int = 0,
+    arn: Callable[[Resolved], str] = lambda _: "",
 ) -> Call:
     """The request that an invocation is to an instance of that interface.
+
+    arn: the function's as the caller has named it, with version or alias; "": the function has its own.
 
     accepted_ns: when this run was asked for (CLOCK_MONOTONIC, which all processes share); 0: not known.
     """
     if interface == EVENT:
         headers = (("content-type", invocation.content_type), *invocation.headers)
-        context = _context(invocation, resolved, EVENT, now, accepted_ns)
+        context = _context(invocation, resolved, EVENT, now, accepted_ns, arn)
         return Call(context, headers=headers, body=invocation.payload)
     # Late: Mangum comes with it, and services that only have handlers do without.
     from snapfork.adapter import events
@@ -57,16 +65,25 @@ def call_of(
     if resolved.version.configuration.dialect == "fc":
         own = _fc_headers(invocation, resolved, shape is not None)
         headers = (*(one for one in headers if not one[0].lower().startswith("x-fc-")), *own)
-    context = _context(invocation, resolved, "http" if shape is not None else EVENT, now, accepted_ns)
+    kind = "http" if shape is not None else EVENT
+    context = _context(invocation, resolved, kind, now, accepted_ns, arn)
     return Call(context, request.method, request.target, headers, request.body, shape)
 
 
-def _context(invocation: Invocation, resolved: Resolved, kind: str, now: float, accepted_ns: int) -> str:
+def _context(
+    invocation: Invocation,
+    resolved: Resolved,
+    kind: str,
+    now: float,
+    accepted_ns: int,
+    arn: Callable[[Resolved], str],
+) -> str:
     return json.dumps(
         {
             "id": invocation.id,
             "deadline_ms": int((now + resolved.version.configuration.timeout) * 1000),
             "qualifier": invocation.qualifier,
+            "arn": arn(resolved),
             "trigger": invocation.trigger,
             "attempt": invocation.attempt,
             "client_context": invocation.client_context,

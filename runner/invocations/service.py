@@ -16,7 +16,9 @@ from snapfork.runner.invocations.dispatcher import Dispatcher, Place
 from snapfork.runner.invocations.invoker import Invoker, Logs, Units
 from snapfork.runner.invocations.queue import Queue
 from snapfork.runner.invocations.store import FILE
+from snapfork.runner.registry import names
 from snapfork.runner.registry.errors import NotFound
+from snapfork.runner.registry.model import Resolved
 
 OUTBOX = "outbox"
 
@@ -64,7 +66,13 @@ class Invocations:
                 return False
 
         direct = DirectClient(str(runtime_dir / SOCKET))
-        invoker = Invoker(operations, gateway, direct, clock, telemetry)
+        where = place or Place()
+
+        def arn(resolved: Resolved) -> str:
+            dialect, name = resolved.version.configuration.dialect, resolved.function.name
+            return names.function_arn(dialect, where.region, where.account, name, resolved.qualifier)
+
+        invoker = Invoker(operations, gateway, direct, clock, telemetry, arn)
         queue = Queue(data_dir / FILE, clock, keep)
         await queue.start()
         destinations = Destinations(queue, operations, data_dir / OUTBOX, clock)

@@ -1,4 +1,8 @@
-"""Builds: versions that wait for their packages to be installed, and what becomes of them."""
+"""Builds: versions that wait for their packages to be installed and their code to be tried, and what becomes
+of them.
+
+An installed version is `serving` its new package while that is tried; LATEST keeps what it goes back to in a
+Fallback with a package."""
 
 from __future__ import annotations
 
@@ -6,17 +10,23 @@ import asyncio
 import contextlib
 import traceback
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from snapfork.runner.registry import names
 from snapfork.runner.registry.core import Core
 from snapfork.runner.registry.environments import BuildFailed, Environments
 from snapfork.runner.registry.errors import Invalid, OperationError
-from snapfork.runner.registry.model import LATEST, Configuration, Version
+from snapfork.runner.registry.model import LATEST, Configuration, State, Version
 from snapfork.runner.registry.packages import Packages
+from snapfork.runner.registry.reconciler import Reconciler
 from snapfork.runner.registry.rows import Fallback, Lock, Package
+from snapfork.runner.registry.starts import Failure, Starts
 
 PROGRESS_LINES = 50
+SOON_S = 5.0
+"""How long an operation waits for the end of the one before, before it refuses."""
 
 
 class BuildOperations(Core):
@@ -24,6 +34,8 @@ class BuildOperations(Core):
 
     packages: Packages
     environments: Environments
+    reconciler: Reconciler
+    _starts: Starts | None
     _builds: dict[tuple[str, str], asyncio.Task[None]]
     _progress: dict[str, deque[str]]
 
@@ -58,7 +70,11 @@ class BuildOperations(Core):
         """Have every pending version of a function built, if that is not in the works."""
         for version in self.image.of(Version, name):
             key = (name, version.version)
-            if "pending" in (version.state, version.update_state) and key not in self._builds:
+            if "pending" not in (version.state, version.update_state) or key in self._builds:
+                continue
+            if self._starts is not None and version.serving == version.package:
+                self._try(version)
+            else:
                 self._builds[key] = asyncio.create_task(self._build(version))
 
     def _restore(self, name: str) -> None:
@@ -81,7 +97,7 @@ class BuildOperations(Core):
             self.tell("progress", name)
 
         package = self.package(version.package)
-        failure: tuple[str, str] | None = None
+        failure: Failure | None = None
         lock: list[Lock] = []
         try:
             with self.packages.pinned(package.hash):
@@ -94,37 +110,165 @@ class BuildOperations(Core):
                     )
                     lock = [Lock(package.hash, self.environments.python(runtime).minor, environment)]
         except BuildFailed as error:
-            failure = (error.message, error.code)
+            failure = Failure(error.message, error.code)
         except OperationError as error:
-            failure = (error.message, "EnvironmentFailed")
+            failure = Failure(error.message, "EnvironmentFailed")
         except OSError as error:
-            failure = (f"The environment cannot be made: {error.strerror}.", "EnvironmentFailed")
+            failure = Failure(f"The environment cannot be made: {error.strerror}.", "EnvironmentFailed")
         except Exception as error:  # else the version would be pending for ever, and nobody told
             traceback.print_exc()
-            failure = (f"The environment cannot be made: {type(error).__name__}: {error}.", "InternalError")
-        finally:
+            failure = Failure(
+                f"The environment cannot be made: {type(error).__name__}: {error}.", "InternalError"
+            )
+        try:
+            trial = await self._built(version, lock, failure)
+        finally:  # not before: whoever asks meanwhile is to find that it goes on
             self._builds.pop(key, None)
-        await self._built(version, lock, failure)
+        if trial is not None:
+            self._try(trial)
+        self._continue(name)
         for one in lock:
             self.environments.unpin(one.environment)
+        await self.settle()
 
-    async def _built(self, version: Version, lock: list[Lock], failure: tuple[str, str] | None) -> None:
+    async def _built(self, version: Version, lock: list[Lock], failure: Failure | None) -> Version | None:
+        """What has become of the installation; the version if its code is to be tried now."""
         name = version.function
+        trial = None
         async with self._changing:
-            now = self.image.get(Version, name, version.version)
-            if now is None or now.package != version.package or now.configuration != version.configuration:
+            now = self._still(version)
+            if now is None or "pending" not in (now.state, now.update_state):
                 await self._keep_lock(version.package, lock)
             elif failure is not None:
-                state: Any = "failed" if not now.serving else "active"
-                failed = replace(
-                    now, state=state, update_state="failed", reason=failure[0], reason_code=failure[1]
-                )
-                await self.commit([failed], about=[("function", name)])
-            else:
+                await self._commit_failure(now, failure)
+            elif self._starts is None:
                 done = replace(now, state="active", update_state="active", serving=now.package)
                 gone = self.image.of(Fallback, name) if version.version == LATEST else []
                 await self.commit([*lock, done], gone, [("function", name)])
-        await self.settle()
+            else:
+                back: list[Fallback] = []
+                gone = []
+                if now.version == LATEST:
+                    back, gone = self._way_back(now, True)
+                trial = replace(now, serving=now.package)
+                await self.commit([*lock, trial, *back], gone, [("function", name)])
+        return trial
+
+    # -- the trial --------------------------------------------------------------------------------------
+
+    def _try(self, version: Version) -> None:
+        key = (version.function, version.version)
+        self._builds[key] = asyncio.create_task(self._trial(version))
+
+    async def _trial(self, version: Version) -> None:
+        """Have the gateway start the code of a version, and keep what it says."""
+        name, key = version.function, (version.function, version.version)
+        assert self._starts is not None
+        failure: Failure | None = None
+        try:
+            unit = names.unit(name, version.version)
+            failure = await self._starts.attempt(
+                unit, self.reconciler, lambda: self._still(version) is not None
+            )
+        except Exception as error:  # else the version would be pending for ever, and nobody told
+            traceback.print_exc()
+            failure = Failure(f"It cannot be started: {type(error).__name__}: {error}.", "InternalError")
+        try:
+            await self._tried(version, failure)
+        finally:
+            self._builds.pop(key, None)
+        self._continue(name)
+        if failure is not None:
+            await self.settle()
+
+    async def _tried(self, version: Version, failure: Failure | None) -> None:
+        async with self._changing:
+            now = self._still(version)
+            if now is None:
+                return
+            if failure is not None:
+                await self._commit_failure(now, failure)
+                return
+            done = replace(now, state="active", update_state="active", reason="", reason_code="")
+            gone = self.image.of(Fallback, now.function) if now.version == LATEST else []
+            await self.commit([done], gone, [("function", now.function)])
+
+    async def _commit_failure(self, now: Version, failure: Failure) -> None:
+        """Say so; LATEST goes back to what it had. Code that never ran stays where it can be called: a start
+        may fail for what is not the code's fault, and the next call is told why in its own words."""
+        name = now.function
+        state: State = "active" if now.state == "active" else "failed"
+        failed = replace(
+            now, state=state, update_state="failed", reason=failure.reason, reason_code=failure.code
+        )
+        back: list[Fallback] = []
+        if now.version == LATEST:
+            for one in self.image.of(Fallback, name):
+                if one.package:
+                    failed = replace(failed, serving=one.package)
+                    back = [replace(one, package="")]
+        await self.commit([failed, *back], about=[("function", name)])
+
+    def unit_event(self, event: Mapping[str, Any]) -> None:
+        """The gateway's event "unit": ends trials, and tells of code that did not start and now does."""
+        if self._starts is None:
+            return
+        self._starts.hear(event)
+        if event.get("state") == "ready":
+            name, _, number = str(event["name"]).rpartition(":")
+            version = self.image.get(Version, name, number)
+            failed = version is not None and version.state == "failed" and version.serving == version.package
+            if version is not None and failed and (name, number) not in self._builds:
+                self._try(version)
+
+    async def wait_started(self, name: str, number: str = LATEST, limit: float = SOON_S) -> None:
+        """Wait a little for the end of a trial, so that callers who do one thing after the other can."""
+        version = self.version(name, number)
+        if self._starts is not None and version.serving == version.package:
+            await self.wait_runnable(name, number, limit, done=True)
+
+    async def wait_runnable(self, name: str, number: str, limit: float, done: bool = False) -> None:
+        """Wait until a version can be called, if only to be started by that, or (`done`) until nothing of it
+        is pending; `limit` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while (task := self._builds.get((name, number))) is not None:
+                    if not done and self.version(name, number).serving:
+                        return
+                    await asyncio.wait([task])
+
+    def _first_state(self, state: Literal["active", "pending"]) -> Literal["active", "pending"]:
+        """Of code that can be run: it is to be tried first, where that can be."""
+        return "pending" if self._starts is not None else state
+
+    def _way_back(self, now: Version, trial: bool) -> tuple[list[Fallback], list[Fallback]]:
+        """What to keep, and what to delete, so that LATEST goes back to what it serves now.
+
+        trial: from now on it serves the new code.
+        """
+        name = now.function
+        known = self.image.of(Fallback, name)
+        if now.state != "active" or not now.serving:  # never up: nothing to go back to
+            return [], known
+        configuration = known[0].configuration if known else now.configuration
+        return [Fallback(name, configuration, now.serving if trial else "")], []
+
+    def _still(self, version: Version) -> Version | None:
+        """That version as it is now; None if it is gone or another."""
+        now = self.image.get(Version, version.function, version.version)
+        if now is None or now.created != version.created:
+            return None
+        same = now.package == version.package and now.configuration == version.configuration
+        return now if same else None
+
+    @staticmethod
+    def _runs_alike(now: Version, package: str, changed: Configuration) -> bool:
+        """Whether a change is of words only: nothing that processes see."""
+        if (now.state, now.update_state, now.package) != ("active", "active", package):
+            return False
+        return replace(now.configuration, description="", extra={}) == replace(
+            changed, description="", extra={}
+        )
 
     async def _keep_lock(self, package: str, lock: list[Lock]) -> None:
         """What was built for a version that has moved on serves the next that has this package."""

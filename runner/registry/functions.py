@@ -52,8 +52,8 @@ class FunctionOperations(BuildOperations):
         """Make a function. `package`: the bytes of a zip or snapshot, or the hash of one that is stored.
 
         `dialect` is the creator's, by default the configuration's. Given back is LATEST, or with `publish`
-        version 1; its state is "pending" while its packages are installed. Raises AlreadyExists, Invalid (of
-        a member), BadPackage, TooLarge.
+        version 1; its state is "pending" while its packages are installed and it is started. Raises
+        AlreadyExists, Invalid (of a member), BadPackage, TooLarge.
         """
         names.check(names.NAME, name, "a function", "name")
         self._free(name)
@@ -70,7 +70,7 @@ class FunctionOperations(BuildOperations):
                 function = Function(name, dialect, now, dict(tags or {}))
                 latest = Version(
                     *(name, LATEST, configuration, stored.hash, stored.size, self.new_revision(), now, now),
-                    state=state,
+                    state=self._first_state(state),
                     serving=stored.hash if state == "active" else "",
                     description=configuration.description,
                 )
@@ -110,10 +110,12 @@ class FunctionOperations(BuildOperations):
     ) -> Version:
         """Change code and configuration of LATEST in one step; with `publish`, the version made of it.
 
-        LATEST goes on with what it had while packages are installed (`update_state` "pending"), and also if
-        that fails. `dry_run` checks everything and changes nothing. Raises PreconditionFailed for another
-        `revision`, Conflict while an update is in progress.
+        LATEST goes on with what it had while packages are installed and the new code is started
+        (`update_state` "pending"), and also if that fails. `dry_run` checks everything and changes nothing.
+        Raises PreconditionFailed for another `revision`, Conflict while an update is in progress and does not
+        end soon.
         """
+        await self.wait_started(name)
         before = self.latest(name)
         check_idle(before)
         check_revision(revision, before.revision, f"Function {name}")
@@ -132,6 +134,9 @@ class FunctionOperations(BuildOperations):
                     raise Conflict(f"Function {name} was updated at the same time.", "update", name)
                 changed = self._changed(now.configuration, changes or {})
                 configurations.check(changed, self.image, now.configuration)
+                is_ready = state == "active"
+                if is_ready and not self._runs_alike(now, stored.hash, changed):
+                    state = self._first_state(state)
                 after = replace(
                     now,
                     configuration=changed,
@@ -140,21 +145,20 @@ class FunctionOperations(BuildOperations):
                     revision=self.new_revision(),
                     modified=self.clock(),
                     update_state=state,
-                    serving=stored.hash if state == "active" else now.serving,
+                    serving=stored.hash if is_ready else now.serving,
                     description=changed.description,
                     reason="",
                     reason_code="",
-                    state="active" if state == "active" else now.state if now.serving else "pending",
+                    state="active" if "active" in (state, now.state) else "pending",
                 )
                 if dry_run:
                     return after
-                fallback = self.image.of(Fallback, name)
-                made: Things = [stored, after]
-                if state == "pending" and now.serving and not fallback:
-                    made.append(Fallback(name, now.configuration))
+                back, gone = self._way_back(now, is_ready and state == "pending")
+                if state == "active":
+                    back, gone = [], self.image.of(Fallback, name)
                 published = self._published(after, changed.description) if publish else []
-                gone = fallback if state == "active" else []
-                await self.commit([*made, *published], gone, [("function", name)])
+                await self.commit([stored, after, *back, *published], gone, [("function", name)])
+                self._progress.pop(name, None)
         self._continue(name)
         await self.settle()
         number = next((one.version for one in published if isinstance(one, Version)), None)
@@ -223,7 +227,9 @@ class FunctionOperations(BuildOperations):
         """Freeze LATEST as the next version; where nothing has changed since the last one, that one.
 
         `code_sha256` (hex) and `revision` must be those of LATEST where they are given: PreconditionFailed.
+        Raises Conflict while LATEST is still pending, which is waited for shortly, or has failed.
         """
+        await self.wait_started(name)
         async with self._changing:
             latest = self.latest(name)
             check_revision(revision, latest.revision, f"Function {name}")
@@ -231,6 +237,8 @@ class FunctionOperations(BuildOperations):
                 raise PreconditionFailed(
                     f"The code of {name} is another: its SHA-256 is {latest.package}.", "code"
                 )
+            if self._starts is not None:
+                check_idle(latest)
             made = self._published(latest, description)
             if made:
                 await self.commit(made, about=[("function", name)])
@@ -302,6 +310,7 @@ class FunctionOperations(BuildOperations):
             if last.package == latest.package and last.configuration == latest.configuration:
                 return []
         now = self.clock()
+        installed = latest.serving == latest.package
         pending = latest.update_state == "pending" or latest.state == "pending"
         version = replace(
             latest,
@@ -309,9 +318,9 @@ class FunctionOperations(BuildOperations):
             revision=self.new_revision(),
             created=now,
             modified=now,
-            state="pending" if pending else "active",
+            state="pending" if pending else self._first_state("active"),
             update_state="active",
-            serving="" if pending else latest.package,
+            serving=latest.package if installed else "",
             description=latest.description if description is None else description,
         )
         return [counter, version]

@@ -85,6 +85,10 @@ class Addresses:
         route = self._table.find(host, path, method).route
         return self._owners[route] if route is not None else None
 
+    def is_open(self, function: Function) -> bool:
+        """Whether NAME.localhost is answered to everybody who reaches the port."""
+        return self._auth(function) == "none"
+
     def _owners_of(self, function: Function) -> list[HttpOwner]:
         change = self._registry.image.changes(function.name)
         known = self._known.get(function.name)

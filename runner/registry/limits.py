@@ -156,8 +156,7 @@ class LimitOperations(Core):
     def shares(self, config: ProvisionConfig) -> dict[str, int]:
         """How many instances each version is to have for a config: an alias's by their weights."""
         target = self.provision_target(config)
-        choices = self.choices(config.function, config.qualifier)
-        return {version: provisioning.share(target, weight) for version, weight in choices}
+        return provisioning.shares(target, self.choices(config.function, config.qualifier))
 
     async def reprovision(self) -> None:
         """Have policies evaluated now (see operations.py)."""

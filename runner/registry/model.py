@@ -58,8 +58,10 @@ class Version:
     """One version of a function, LATEST included.
 
     package: SHA-256 (hex) of the code in the content store; size: of the zip. revision: changes with every
-    change. state: "failed" has `reason`, one sentence with the installer's last lines (code `reason_code`).
-    LATEST of a failed update goes on with what it had: `serving` is the package that is served.
+    change. state, update_state: "pending" until its packages are installed and the gateway has said that
+    this very code is up, or is not. "failed" has `reason`, one sentence with the installer's or the
+    traceback's last lines (code `reason_code`). `serving` is the package that is served, "" for none yet: the
+    one that is tried while that goes on; LATEST of a failed update goes on with what it had.
     """
 
     function: str

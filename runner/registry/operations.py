@@ -34,6 +34,7 @@ from snapfork.runner.registry.model import LATEST, Resolved
 from snapfork.runner.registry.packages import Packages
 from snapfork.runner.registry.provisioner import Provisioner
 from snapfork.runner.registry.reconciler import Reconciler
+from snapfork.runner.registry.starts import Starts
 from snapfork.runner.registry.store import Store
 from snapfork.runner.registry.sweeping import Sweeping
 from snapfork.runner.registry.units import Deduction
@@ -53,6 +54,7 @@ class Operations(
     """See the module. `start` before use, `close` at the end.
 
     `clock`: seconds since the epoch. `sleep`: as asyncio's; what the provisioning policy waits with.
+    `starts` tries new code; without it a version is active as soon as its packages are there.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Operations(
         site: Site | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        starts: Starts | None = None,
     ) -> None:
         Core.__init__(self, store, clock)
         self.packages = packages
         self.environments = environments
         self.gateway = gateway
         self.site = site or Site()
+        self._starts = starts
         self._builds = {}
         self._progress = {}
         self._targets = {}

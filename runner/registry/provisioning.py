@@ -16,7 +16,7 @@ import datetime
 import math
 import re
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snapfork.runner.registry import schedules
@@ -89,9 +89,17 @@ def tracked(policy: Mapping[str, Any], current: int, utilisation: float | None) 
     return min(max(wanted, least), most)
 
 
-def share(total: int, weight: float) -> int:
-    """The instances of a version that gets `weight` of an alias's requests: rounded up, none for none."""
-    return math.ceil(round(total * weight, 9))
+def shares(total: int, choices: Sequence[tuple[str, float]]) -> dict[str, int]:
+    """`total` instances dealt out to versions by their shares of requests, which sum to 1.
+
+    By largest remainder: what is left after whole parts goes to those who lack most, earlier ones first.
+    """
+    exact = [(version, round(total * weight, 9)) for version, weight in choices]
+    dealt = {version: math.floor(part) for version, part in exact}
+    left = total - sum(dealt.values())
+    for version, _ in sorted(exact, key=lambda one: math.floor(one[1]) - one[1])[: max(0, left)]:
+        dealt[version] += 1
+    return dealt
 
 
 def _in_force(policy: Mapping[str, Any], moment: datetime.datetime) -> bool:

@@ -48,6 +48,7 @@ class Reconciler:
         self._unready: set[str] = set()
         self._wanted = 0
         self._settled = 0
+        self._passed = 0
         self._woken = asyncio.Event()
         self._progress = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -80,6 +81,16 @@ class Reconciler:
             async with asyncio.timeout(self._site.settle), self._progress:
                 await self._progress.wait_for(lambda: self._settled >= mine)
 
+    async def put_as_wanted(self, name: str) -> tuple[Unit | None, str]:
+        """The unit of that name as the gateway knows it once it has been told of all changes until now, and
+        why there is none."""
+        self.wake()
+        mine = self._wanted
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._passed >= mine and name not in self._unready)
+        problem = self.failed.get(name, "")
+        return (None if problem else self._told.get(name)), problem
+
     def forget(self) -> None:
         """What was told is not known any more."""
         self._told, self._routes, self._up, self._followed = {}, [], set(), None
@@ -102,10 +113,11 @@ class Reconciler:
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             pause, self.problem = FIRST_PAUSE, ""
-            if not self._warming and not self._unready:
-                async with self._progress:
+            async with self._progress:
+                self._passed = wanted
+                if not self._warming and not self._unready:
                     self._settled = wanted
-                    self._progress.notify_all()
+                self._progress.notify_all()
 
     async def _pass(self) -> None:
         waiting = await self._deduction.prepare(PATIENCE, self._woken.set)

@@ -60,10 +60,15 @@ class Lock:
 
 @dataclass(frozen=True)
 class Fallback:
-    """The configuration that LATEST goes on with while, or because, an update of it is not there yet."""
+    """The configuration that LATEST goes on with while, or because, an update of it is not there yet.
+
+    With `package` it is what LATEST goes back to, should the code that is being tried not start; until then
+    it is not in force.
+    """
 
     function: str
     configuration: Configuration
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,9 @@ TABLES: dict[type, Table] = {
         "fallbacks",
         ("function",),
         (),
-        lambda data: Fallback(data["function"], configuration(data["configuration"])),
+        lambda data: Fallback(
+            data["function"], configuration(data["configuration"]), data.get("package", "")
+        ),
     ),
     Alias: Table("aliases", ("function", "name"), ("version",), lambda data: Alias(**data)),
     AsyncConfig: Table("async_configs", ("function", "qualifier"), (), _tuples(AsyncConfig, "retry_delays")),

@@ -11,7 +11,7 @@ from snapfork.runner.registry.environments import Environments
 from snapfork.runner.registry.model import LayerVersion, Version
 from snapfork.runner.registry.names import layer_of
 from snapfork.runner.registry.packages import Packages
-from snapfork.runner.registry.rows import GoneLayer, Lock, Package
+from snapfork.runner.registry.rows import Fallback, GoneLayer, Lock, Package
 
 PERIOD = 600.0
 """Seconds between two rounds. What goes has been without use in the round before, so that instances of a
@@ -62,6 +62,7 @@ class Sweeping(Core):
         """The packages that something refers to."""
         versions = self.image.all(Version)
         held = {one.package for one in versions} | {one.serving for one in versions} | gone_layers
+        held |= {one.package for one in self.image.all(Fallback)}
         return held | {one.package for one in self.image.all(LayerVersion)}
 
     def _has_environment(self, key: str) -> bool:

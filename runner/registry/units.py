@@ -156,7 +156,7 @@ class Deduction:
         for version in self._registry.image.of(Version, name):
             if version.serving:
                 fallback = self._registry.image.get(Fallback, name)
-                if version.version == LATEST and fallback is not None:
+                if version.version == LATEST and fallback is not None and not fallback.package:
                     version = replace(version, configuration=fallback.configuration)
                 yield version
 

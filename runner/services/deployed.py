@@ -20,6 +20,7 @@ from snapfork.runner.registry.keys import Keys
 from snapfork.runner.registry.operations import Operations
 from snapfork.runner.registry.packages import Packages
 from snapfork.runner.registry.places import User, places
+from snapfork.runner.registry.starts import Starts
 from snapfork.runner.registry.store import Store
 from snapfork.runner.services.addresses import Places
 from snapfork.runner.services.judge import Judge
@@ -61,12 +62,15 @@ class DeployedServices:
         keys = Keys(data_dir)
         auth = Auth(None if setup["control_auth"] == "none" else keys)
         gateway = GatewayUnits(link)
-        operations = Operations(store, Packages(place), Environments(place), gateway, site)
+        operations = Operations(
+            store, Packages(place), Environments(place), gateway, site, starts=Starts(gateway)
+        )
         telemetry = Telemetry(desk.LogDesk(str(runtime_dir / desk.SOCKET)), str(data_dir / FILE))
         invocations = await Invocations.open(
             data_dir, runtime_dir, operations, gateway, telemetry, place=Place(site.region, site.account)
         )
         link.subscribe("unit", invocations.unit_event)
+        link.subscribe("unit", operations.unit_event)
         Judge(link, operations, auth)
         await operations.start()
         await invocations.begin()

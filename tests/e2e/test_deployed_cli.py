@@ -55,8 +55,9 @@ class Shell:
         self.where = where
 
     def run(
-        self, *words: str, data: bytes = b"", env: dict[str, str] | None = None
+        self, *words: str, data: bytes = b"", env: dict[str, str] | None = None, traceback: bool = False
     ) -> subprocess.CompletedProcess[str]:
+        """What a command has said. traceback: there may be one, of the function's code."""
         done = subprocess.run(
             [sys.executable, "-m", "snapfork.runner", *words],
             cwd=self.where, env=self.server.environment | (env or {}), input=data,
@@ -65,7 +66,7 @@ class Shell:
         said = subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
-        assert "Traceback" not in said.stderr, said.stderr
+        assert traceback or "Traceback" not in said.stderr, said.stderr
         return said
 
     def ok(self, *words: str, data: bytes = b"", env: dict[str, str] | None = None) -> str:
@@ -138,7 +139,7 @@ def test_packages_are_installed_and_their_installation_is_shown(shell: Shell) ->
     (app / "app.py").write_text(HANDLER.replace("def handler", "def main"))
     (app / "requirements.txt").write_text("nothing-of-this-name-here==1.0\n")
     done = shell.run("deploy", "needs", "--handler", "app:main")
-    assert done.returncode == 2 and done.stderr.startswith("error: needs: ")
+    assert done.returncode == 1 and done.stderr.startswith("error: needs: ")
     assert "nothing-of-this-name-here" in done.stderr  # the installer's last lines
 
 
@@ -167,7 +168,8 @@ def test_a_function_that_fails_is_exit_status_1(shell: Shell) -> None:
 
 def test_code_that_does_not_start_says_why(shell: Shell) -> None:
     (shell.where / "broken.py").write_text("import nothing_here\n\ndef handler(event, context):\n    pass\n")
-    shell.ok("deploy", "broken.py")
+    done = shell.run("deploy", "broken.py", traceback=True)
+    assert done.returncode == 1 and "it needs 'nothing_here'" in done.stderr
     done = shell.run("invoke", "broken", "{}")
     said = json.loads(done.stdout)
     assert done.returncode == 1 and said["errorType"] == "Runtime.ImportModuleError"
@@ -189,14 +191,14 @@ def test_an_event_is_queued_and_its_record_read_back(shell: Shell) -> None:
 
     said = until(told)
     stages = re.search(
-        r"  schedule [\d.]+ ms, fetch [\d.]+ ms, unpack [\d.]+ ms, start [\d.]+ ms, initialise [\d.]+ ms, "
+        r"  schedule [\d.]+ ms, fetch [\d.]+ ms, unpack [\d.]+ ms, start [\d.]+ ms, "
         r"run [\d.]+ ms; billed \d+ ms, \d+ MB at most",
         said,
     )
     assert stages, said
     found = shell.json("logs", identity)
     (record,) = found["records"]
-    assert record["stages"]["start"] > 0 and record["stages"]["initialise"] > 0  # it was the first call
+    assert record["stages"]["start"] > 0  # it was the first call; its code was up before
     assert [line["text"] for line in found["lines"] if line["text"].startswith("got")] == ['got {"later": 1}']
     made = shell.json("invoke", name, "{}", "--async", "--delay", "3600")
     assert list(made) == ["request_id"]
@@ -255,13 +257,19 @@ def test_versions_aliases_and_a_split(shell: Shell) -> None:
 def test_addresses(shell: Shell) -> None:
     name = handler(shell, "placed")
     both = shell.ok("url", name).splitlines()
-    assert both == [f"http://placed.localhost:{shell.server.port}/", f"{shell.server.url}/placed/"]
-    made = shell.ok("url", name, "--auth", "none").splitlines()
-    assert made[:2] == both and re.fullmatch(r"http://\w+\.lambda-url\.us-east-1\.localhost:\d+/", made[2])
+    closing = "open to everybody who reaches the port; `runner url placed --auth signed` closes it"
+    assert both == [f"http://placed.localhost:{shell.server.port}/", f"{shell.server.url}/placed/", closing]
+    assert shell.ok("deploy", "placed.py").splitlines()[-2].strip() == closing
+    assert shell.server.get("/placed/x").status == 200
+    *made, last = shell.ok("url", name, "--auth", "none").splitlines()
+    assert made[:2] == both[:2] and last == closing
+    assert re.fullmatch(r"http://\w+\.lambda-url\.us-east-1\.localhost:\d+/", made[2])
     host = made[2].removeprefix("http://").rstrip("/")
     assert shell.server.get("/x?y=1", {"Host": host}).json()["given"]["rawPath"] == "/x"
     assert shell.json("url", name, "--auth", "signed")["addresses"] == made
-    assert shell.server.get("/", {"Host": host}).status == 403
+    assert shell.ok("url", name).splitlines() == made  # not a word of everybody
+    for path, named in (("/", host), ("/x", f"placed.localhost:{shell.server.port}"), ("/placed/x", "any")):
+        assert shell.server.get(path, {"Host": named}).status == 403
     assert shell.ok("url", name, "--rm").splitlines() == both
 
 

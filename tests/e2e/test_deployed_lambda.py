@@ -18,6 +18,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import WaiterError
 from fc_served import zipped
 from server import HANG_S, Serve
 
@@ -153,7 +154,8 @@ def test_what_goes_wrong_in_a_function(aws: Lambda) -> None:
 
 
 def test_a_handler_that_cannot_be_imported(aws: Lambda) -> None:
-    aws.create("broken", {"main.py": "import nothing_of_that_name\n"})
+    with pytest.raises(WaiterError):
+        aws.create("broken", {"main.py": "import nothing_of_that_name\n"})
     said = aws.fails("broken", {})
     assert said["errorType"] == "Runtime.ImportModuleError"
     assert "nothing_of_that_name" in said["errorMessage"]

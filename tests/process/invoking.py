@@ -39,6 +39,9 @@ class Registry:
         base = AsyncConfig(name, "", 2, (60.0, 120.0), 6 * 3600.0)
         self.configs[name] = replace(base, **config)
 
+    async def wait_runnable(self, name: str, number: str, limit: float, done: bool = False) -> None:
+        """What is pending stays so."""
+
     def resolve(self, name: str, qualifier: str = "", draw: Callable[[], float] | None = None) -> Resolved:
         if name not in self.functions:
             raise NotFound(f"There is no function {name}.", "function", name)

@@ -123,6 +123,7 @@ def test_an_event_goes_to_its_handler_as_it_is(tmp_path: Path) -> None:
         assert told.pop("accepted_ns") > 0
         assert told == {
             "id": "id-1", "deadline_ms": int((Clock().now + 3.0) * 1000), "qualifier": "prod",
+            "arn": "",
             "trigger": "api",
             "attempt": 1, "client_context": "e30=", "dialect": "lambda", "kind": "event",
         }  # fmt: skip

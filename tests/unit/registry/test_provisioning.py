@@ -246,3 +246,20 @@ def test_async_configs_are_as_set_or_as_where_the_function_was_made(tmp_path: Pa
             assert operations.async_policy("shop") == default
 
     asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    ("total", "choices", "dealt"),
+    [
+        (1, [("4", 0.8), ("5", 0.2)], {"4": 1, "5": 0}),
+        (1, [("4", 0.5), ("5", 0.5)], {"4": 1, "5": 0}),
+        (3, [("1", 0.5), ("2", 0.5)], {"1": 2, "2": 1}),
+        (10, [("1", 0.9), ("2", 0.1)], {"1": 9, "2": 1}),
+        (5, [("1", 1.0)], {"1": 5}),
+        (0, [("1", 0.9), ("2", 0.1)], {"1": 0, "2": 0}),
+    ],
+)
+def test_shares_sum_to_what_was_asked_for(
+    total: int, choices: list[tuple[str, float]], dealt: dict[str, int]
+) -> None:
+    assert provisioning.shares(total, choices) == dealt

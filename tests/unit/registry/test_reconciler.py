@@ -172,7 +172,7 @@ def test_minimums_of_the_same_unit_are_no_reload(tmp_path: Path) -> None:
             assert {name: unit.minimum for name, unit in gateway.units.items()} == {
                 "shop:LATEST": 0,
                 "shop:1": 2,
-                "shop:2": 2,
+                "shop:2": 1,
             }
             await operations.delete_provision("shop", "live")
             await operations.delete_provision("shop", "1")
