@@ -236,10 +236,6 @@ class Supply:
             self.dismiss(one)
         self._kits.discard()
 
-    def pages(self) -> list[memoryview]:
-        """The pages of living instances, for meters."""
-        return [one.words for one in self.instances.values()]
-
     def has_room(self) -> bool:
         """Whether there are descriptors for one more instance."""
         return self._kits.ready(self.limits.concurrency)
@@ -254,6 +250,10 @@ class Supply:
         pipe of an instance, five for a kit, and the connections that are lent."""
         lent = sum(len(one.loans) for one in self.instances.values())
         return 3 * len(self.instances) + lent + 5 * len(self._kits)
+
+    def pages(self) -> list[memoryview]:
+        """The pages of living instances, for meters."""
+        return [one.words for one in self.instances.values()]
 
     def close(self) -> None:
         """Release what was made ahead."""
