@@ -192,7 +192,7 @@ def test_an_event_is_queued_and_its_record_read_back(shell: Shell) -> None:
     said = until(told)
     stages = re.search(
         r"  schedule [\d.]+ ms, fetch [\d.]+ ms, unpack [\d.]+ ms, start [\d.]+ ms, "
-        r"run [\d.]+ ms; billed \d+ ms, \d+ MB at most",
+        r"(?:initialise [\d.]+ ms, )?run [\d.]+ ms; billed \d+ ms, \d+ MB at most",
         said,
     )
     assert stages, said

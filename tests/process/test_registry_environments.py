@@ -139,6 +139,8 @@ def test_versions_of_one_app_with_different_packages_live_at_once(run: Callable[
         assert (after.state, after.update_state) == ("active", "pending")
         assert runs(gateway.units["shop:LATEST"]) == "1.0"  # the old one goes on
         await operations.wait_built("shop")
+        said = operations.build_progress("shop")
+        assert " + thing==2.0" in said and " + thing==1.0" not in said  # only what this build has said
         assert {name: runs(unit) for name, unit in gateway.units.items()} == {
             "shop:1": "1.0",
             "shop:LATEST": "2.0",
