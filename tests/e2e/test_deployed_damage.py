@@ -41,3 +41,24 @@ def test_damaged_telemetry_is_put_aside(tmp_path: Path) -> None:
     with serve(data) as runner:
         runner.wait_for("put aside")
     assert (data / "telemetry.sqlite3.damaged").exists()
+
+
+def test_a_file_that_is_damaged_later_ends_nothing_and_is_tried_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serve(data) as runner:
+        (services,) = [
+            pid
+            for pid in runner.processes()
+            if b"snapfork.runner.services.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        (data / "queue.sqlite3").rename(data / "kept")
+        (data / "queue.sqlite3").write_bytes(b"no database" * 1000)
+        for tail in ("-wal", "-shm"):
+            (data / f"queue.sqlite3{tail}").unlink(missing_ok=True)
+        os.kill(services, 9)
+        runner.wait_for("queue.sqlite3 cannot be used")
+        (data / "queue.sqlite3").unlink()
+        (data / "kept").rename(data / "queue.sqlite3")
+        before = len(runner.output)
+        runner.wait_for("control: http", before)
+        assert not any("Traceback" in line for line in runner.output)
