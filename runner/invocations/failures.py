@@ -7,12 +7,17 @@ is not made here: its instance has written it.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.invocations.model import ErrorKind
+from snapfork.runner.processes.bracket import last_lines
+
+if TYPE_CHECKING:
+    from snapfork.runner.invocations.requests import Run
 
 _LAST_LINE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$", re.DOTALL)
 
@@ -39,6 +44,34 @@ def body(dialect: str, failure: Failure) -> bytes:
     """The JSON of a failure."""
     made = {"lambda": _lambda, "fc": _fc}.get(dialect, _runner)(failure)
     return json.dumps(made, separators=(",", ":")).encode()
+
+
+def ending(
+    failure: Failure, run: Run, of_fc: bool, size_mb: int | None, accepted: float, accepted_ns: int
+) -> dict[str, Any]:
+    """What an instance that has died under its request would have recorded of it, and its last lines.
+
+    {} where none did. accepted, accepted_ns: when the run was asked for, by the clock and the monotonic one.
+    """
+    if not run.began_ns:
+        return {}
+    run_ms = run.run_ms or 0.0
+    waited = max(0.0, (run.began_ns - accepted_ns) / 1e6)
+    billed = math.ceil(run_ms)
+    lines = last_lines(
+        failure.request_id, of_fc=of_fc, run_ms=run_ms, billed_ms=billed, size_mb=size_mb,
+        used_mb=run.memory_mb, init_ms=run.init_ms,
+    )  # fmt: skip
+    stages = {"schedule": max(0.0, waited - run.init_ms), "start": run.init_ms, "run": run_ms}
+    return {
+        "instance": run.instance,
+        "start": run.start,
+        "begun": accepted + waited / 1000,
+        "stages": {name: ms for name, ms in stages.items() if ms},
+        "billed": billed,
+        "memory": run.memory_mb,
+        "lines": f"{log_line('fc' if of_fc else 'lambda', failure)}\n{lines}",
+    }
 
 
 def log_line(dialect: str, failure: Failure) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,7 +15,6 @@ from snapfork.runner.invocations.failures import Failure
 from snapfork.runner.invocations.model import ErrorKind, Invocation, Result
 from snapfork.runner.invocations.requests import Call, Run
 from snapfork.runner.invocations.wire import Headers, TooMuch, Unreachable
-from snapfork.runner.processes.bracket import last_lines
 from snapfork.runner.registry.errors import Conflict, Disabled, Throttled, TooLarge
 from snapfork.runner.registry.model import Resolved, Version
 from snapfork.runner.services.link import GatewayError
@@ -281,7 +279,8 @@ class Invoker:
             configuration.handler.replace(":", ".").rpartition(".")[0], one.limit, self._clock(), run.exit,
         )  # fmt: skip
         if self._telemetry is not None and kind != "response_too_large":
-            ended = ending_of(one, kind, failure, run) if run.began_ns else {}
+            size = configuration.memory
+            ended = failures.ending(failure, run, one.of_fc, size, one.begun, one.accepted_ns)
             self._telemetry.record(
                 {
                     "id": one.invocation.id,
@@ -359,27 +358,6 @@ class _Run:
     def elapsed(self) -> float:
         """Milliseconds since the beginning."""
         return (time.perf_counter() - self._clock) * 1000
-
-
-def ending_of(one: _Run, kind: ErrorKind, failure: Failure, run: Run) -> dict[str, Any]:
-    """What an instance that has died under its request would have recorded of it, and its last lines."""
-    run_ms = run.run_ms or 0.0
-    waited = (run.began_ns - one.accepted_ns) / 1e6
-    billed = math.ceil(run_ms)
-    lines = last_lines(
-        one.invocation.id, of_fc=one.of_fc, run_ms=run_ms, billed_ms=billed,
-        size_mb=one.resolved.version.configuration.memory, used_mb=run.memory_mb, init_ms=run.init_ms,
-    )  # fmt: skip
-    stages = {"schedule": max(0.0, waited - run.init_ms), "start": run.init_ms, "run": run_ms}
-    return {
-        "instance": run.instance,
-        "start": run.start,
-        "begun": one.begun + max(0.0, waited) / 1000,
-        "stages": {name: ms for name, ms in stages.items() if ms},
-        "billed": billed,
-        "memory": run.memory_mb,
-        "lines": f"{failures.log_line('fc' if one.of_fc else 'lambda', failure)}\n{lines}",
-    }
 
 
 _STATUS = {
