@@ -103,7 +103,7 @@ def test_a_body_of_the_benchmarks(runner: Runner, name: str) -> None:
     (record,) = until(lambda: runner.run("logs", request)["records"])
     stages = record["stages"]
     assert set(stages) <= set(STAGES) and stages["run"] > 0
-    assert stages["start"] > 0 and stages["initialise"] > 0
+    assert record["start"] in ("fork", "spare")  # its template was there when the function became active
     assert record["billed"] >= stages["run"] > 0 and record["memory"] > 10
     assert runner.invoke(function)[0] == plain.stdout
     (_, warm) = until(lambda: found if len(found := runner.run("logs", function, "--records")) == 2 else None)
