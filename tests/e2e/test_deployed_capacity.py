@@ -104,7 +104,8 @@ def test_a_function_may_call_itself(aws: Many) -> None:
         "WHERE": aws.boto.meta.endpoint_url, "ID": aws.credentials.access_key,
         "SECRET": aws.credentials.secret_key, "PYTHONPATH": str(Path(boto3.__file__).parent.parent),
     }  # fmt: skip
-    aws.create("deep", {"main.py": CALLS}, Timeout=30, Environment={"Variables": variables})
+    own = f"python3.{sys.version_info[1]}"  # whose boto3 it borrows
+    aws.create("deep", {"main.py": CALLS}, Timeout=30, Runtime=own, Environment={"Variables": variables})
     said, answer = aws.invoke("deep", {"depth": 12})
     assert "FunctionError" not in answer and said == list(range(12, -1, -1))
 
