@@ -109,9 +109,9 @@ def aws(tmp_path: Path) -> Iterator[tuple[Serve, Any]]:
 
 def published(boto: Any, number: str) -> None:
     code = zipped({"shop.py": APP.format(number=number)})
-    boto.get_waiter("function_updated_v2").wait(
-        FunctionName="shop", WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
-    )
+    for waiter in ("function_active_v2", "function_updated_v2"):
+        pace = {"Delay": 0.1, "MaxAttempts": 600}
+        boto.get_waiter(waiter).wait(FunctionName="shop", WaiterConfig=pace)
     boto.update_function_code(FunctionName="shop", ZipFile=code, Publish=True)
 
 
