@@ -57,8 +57,10 @@ def _needed() -> list[str]:
         for places in getattr(finder, "places", {}).values()  # borrow.Lender, which is loaded by its path
         for place in places
     ]
-    own = [os.path.realpath(place) for place in snapfork.runner.__path__]
-    own += [os.path.realpath(place) for place in snapfork.adapter.__path__]
+    own = [os.path.realpath(place) for place in (*snapfork.runner.__path__, *snapfork.adapter.__path__)]
+    # An editable install is a directory of links: what they lead to is needed, too.
+    own.append(os.path.dirname(os.path.realpath(snapfork.adapter.__file__)))
+    own.append(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
     return [sys.prefix, sys.base_prefix, program, *own, *lent, *sys.path]
 
 
