@@ -27,9 +27,28 @@ def default_target(directory: str, mounts: list[str], console: Console) -> list[
     return []
 
 
+def app_directory(typed: str | None, needed: bool) -> str:
+    """Where the app's modules are. Raises UserError.
+
+    What is deployed comes from the data directory: a runner without a target may be started where its user
+    may not look, or where nothing is any more; then "/", in which nothing is looked for.
+    """
+    try:
+        return existing_directory("--app-dir", typed or ".")
+    except UserError:
+        if needed or typed:
+            raise
+        return "/"
+
+
 def existing_directory(option: str, path: str) -> str:
     """The absolute path of a directory. Raises UserError."""
-    absolute = os.path.abspath(os.path.expanduser(path))
+    try:
+        absolute = os.path.abspath(os.path.expanduser(path))
+    except FileNotFoundError:
+        raise UserError(
+            f"{option} {path}: the current directory is gone.", "Change to one that exists."
+        ) from None
     if os.path.isdir(absolute):
         return absolute
     if os.path.exists(absolute):

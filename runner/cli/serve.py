@@ -29,7 +29,9 @@ def serve(
             help="module:attr, module:factory(), a bare module, or NAME=module:attr.",
         ),
     ] = None,
-    app_dir: Annotated[str, typer.Option(metavar="DIR", help="Where the app's modules are.")] = ".",
+    app_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", show_default=".", help="Where the app's modules are.")
+    ] = None,
     mount: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,7 +174,7 @@ def serve(
     """
     console = Console(json=json_log)
     overrides = flags.overrides(settings)
-    directory = checks.existing_directory("--app-dir", app_dir)
+    directory = checks.app_directory(app_dir, needed=bool(target or mount))
     words = target or checks.default_target(directory, mount or [], console)
     deployed = not words and not mount
     chosen = [] if deployed else targets.resolve(words, mount or [])

@@ -112,3 +112,18 @@ def test_directories(tmp_path: Path) -> None:
         checks.existing_directory("--app-dir", str(tmp_path / "missing"))
     with pytest.raises(UserError, match="is a file"):
         checks.existing_directory("--app-dir", os.fspath(tmp_path / "f"))
+
+
+def test_a_runner_without_a_target_may_be_started_where_nothing_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    assert checks.app_directory(None, needed=False) == str(gone)
+    gone.rmdir()
+    assert checks.app_directory(None, needed=False) == "/"
+    with pytest.raises(UserError, match="the current directory is gone"):
+        checks.app_directory(None, needed=True)
+    with pytest.raises(UserError, match="no such directory"):
+        checks.app_directory(str(gone), needed=False)
