@@ -15,7 +15,7 @@ from snapfork.adapter.snapshots import data, interpreter, libraries, patches, re
 from snapfork.adapter.snapshots.errors import SnapshotError
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
-from snapfork.adapter.snapshots.pickling import Pickler
+from snapfork.adapter.snapshots.pickling import PROTOCOL, Pickler
 
 _WORTH_TELLING = 1024
 _CODE = (types.FunctionType, type, types.ModuleType)
@@ -24,7 +24,8 @@ _OF_THE_IMPORT = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 
 @dataclass
 class Captured:
-    """`modules` are (name, is a package) in the order of their imports' ends; `stream` follows it.
+    """`modules` are (name, is a package) in the order of their imports' ends; `stream` follows it, behind
+    where in `buffers` each of its own is.
 
     held: what the modules hold, by how it is written. sizes: bytes, by the same; what two hold is counted
     for the first. is_elsewhere: whether something is only named.
@@ -52,7 +53,7 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
         return (object, ())
 
     out = io.BytesIO()
-    buffers: list[Any] = []
+    buffers: list[pickle.PickleBuffer] = []
     sizes: dict[str, int] = {}
 
     def dump(label: str, value: Any) -> None:
@@ -69,9 +70,9 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     def dump_each(module: str, values: dict[str, Any]) -> None:
         pickler.dump(list(values))
         for name, value in values.items():
-            before, large = out.tell(), len(buffers)
+            before = out.tell() + pickler.memory.laid
             dump(f"{module}.{name}", value)
-            size = out.tell() - before + sum(one.raw().nbytes for one in buffers[large:])
+            size = out.tell() + pickler.memory.laid - before
             if size >= _WORTH_TELLING:
                 sizes[f"{module}.{name}"] = sizes.get(f"{module}.{name}", 0) + size
 
@@ -105,9 +106,9 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
         for name, value in values.items()
         if not name.startswith("__")
     }
-    return Captured(
-        named, out.getvalue(), buffers, problems, references, None, held, sizes, pickler.is_elsewhere
-    )
+    large, slices = pickler.memory.buffers(buffers)
+    stream = pickle.dumps(slices, PROTOCOL) + out.getbuffer()
+    return Captured(named, stream, large, problems, references, None, held, sizes, pickler.is_elsewhere)
 
 
 def _contents(module: types.ModuleType) -> dict[str, Any]:
@@ -118,7 +119,10 @@ class Unpickler(pickle.Unpickler):
     """Reads what `Pickler` wrote."""
 
     def __init__(self, captured: Captured) -> None:
-        super().__init__(io.BytesIO(captured.stream), buffers=captured.buffers)
+        stream = io.BytesIO(captured.stream)
+        views = [memoryview(one) for one in captured.buffers]
+        slices = pickle.load(stream)
+        super().__init__(stream, buffers=[views[at][start : start + size] for at, start, size in slices])
         self._filled: dict[tuple[str, str], Any] = {}
 
     def filled(self, module: str, name: str, kind: Any) -> Any:

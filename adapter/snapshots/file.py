@@ -30,7 +30,7 @@ from typing import Any
 from snapfork.adapter.snapshots.errors import SnapshotError
 
 MAGIC = b"SNAPFORK"
-VERSION = 1
+VERSION = 2
 _START = struct.Struct("<8sII32s64s")
 _ENTRY = struct.Struct("<QQ32s")
 PAGE = 4096

@@ -16,7 +16,7 @@ from typing import Any
 
 import cloudpickle
 from cloudpickle import cloudpickle as internals
-from snapfork.adapter.snapshots import caches, classes, rebuild
+from snapfork.adapter.snapshots import arrays, caches, classes, rebuild
 from snapfork.adapter.snapshots.errors import Refused
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
@@ -71,6 +71,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.references: set[str] = set()
         self.filled: dict[int, tuple[str, str]] = {}
         self._unnamed: set[int] = set()
+        self.memory = arrays.Memory()
 
     @contextlib.contextmanager
     def by_value(self, things: Iterable[Any]) -> Iterator[None]:
@@ -122,6 +123,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             except Refused as refused:
                 return self._instead(thing, str(refused))
             return reduced
+        if arrays.is_array(kind):
+            return self.memory.reduce(thing)
         reduced = super().reducer_override(thing)
         if reduced is not NotImplemented:
             return reduced

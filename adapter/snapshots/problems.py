@@ -27,7 +27,10 @@ _KINDS = (
     ("socket", ("socket", "SSLSocket", "SSLObject")),
     ("directory", ("TemporaryDirectory",)),
     ("thread", ("Thread", "Timer", "_DummyThread", "_MainThread", "Process", "Popen")),
-    ("file", ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO", "mmap")),
+    (
+        "file",
+        ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO", "mmap", "memmap"),
+    ),
     ("loop", ("Loop", "_UnixSelectorEventLoop", "Future", "Task", "Server")),
     ("connection", ("Connection", "connection", "Cursor", "cursor", "AsyncConnection")),
     ("generator", ("generator", "coroutine", "async_generator", "frame", "traceback")),

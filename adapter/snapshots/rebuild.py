@@ -279,6 +279,40 @@ def fill_state(thing: Any, state: Any) -> None:
         object.__setattr__(thing, name, value)
 
 
+def make_array(buffer: Any, dtype: Any, shape: Any, strides: Any, offset: int, is_writeable: bool) -> Any:
+    """An array of numpy over memory that others may lie on, too."""
+    import numpy  # type: ignore[import-not-found,unused-ignore]
+
+    made = numpy.ndarray(shape, dtype, buffer, offset, strides)
+    made.flags.writeable = is_writeable
+    return made
+
+
+def make_object_view(base: Any, start: int, shape: Any, strides: Any, is_writeable: bool) -> Any:
+    """An array of objects that another one holds."""
+    from numpy.lib.stride_tricks import as_strided  # type: ignore[import-not-found,unused-ignore]
+
+    return as_strided(base.reshape(-1)[start:], shape, strides, writeable=is_writeable)
+
+
+def make_array_of(kind: Any, array: Any) -> Any:
+    """An array of a class of its own."""
+    return array.view(kind)
+
+
+def make_map(path: str, dtype: Any, offset: int, shape: Any) -> Any:
+    """A file as an array that is only read."""
+    import numpy
+
+    return numpy.memmap(path, dtype, "r", offset, shape)
+
+
+def make_memory_view(holder: Any, format: str, shape: Any, is_readonly: bool) -> memoryview:
+    """A view of all that `holder` holds."""
+    view: memoryview = memoryview(holder).cast("B").cast(format, shape)  # type: ignore[call-overload]
+    return view.toreadonly() if is_readonly else view
+
+
 def make_mapping_proxy(mapping: Any) -> types.MappingProxyType[Any, Any]:
     return types.MappingProxyType(mapping)
 

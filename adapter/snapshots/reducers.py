@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextvars
 import io
 import marshal
@@ -14,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from snapfork.adapter.snapshots import clients, rebuild, typed
+from snapfork.adapter.snapshots import arrays, clients, rebuild, typed
 from snapfork.adapter.snapshots.errors import Refused
 
 Reducer = Callable[[Any], Any]
@@ -148,9 +149,19 @@ def _proxy(proxy: Any) -> Any:
     return (rebuild.make_mapping_proxy, (dict(proxy),))
 
 
+def _memory_view(view: memoryview) -> Any:
+    """Of what it was of if it showed all of that; else of a copy of what it showed."""
+    holder: Any = view.obj
+    if not (type(holder) in _HOLDERS and view.c_contiguous and memoryview(holder).nbytes == view.nbytes):
+        holder = view.tobytes() if view.readonly else bytearray(view.tobytes())
+    return (rebuild.make_memory_view, (holder, view.format, view.shape, view.readonly))
+
+
 def _starlette_state(state: Any) -> Any:
     return (rebuild.make_state, (type(state), object.__getattribute__(state, "_state")))
 
+
+_HOLDERS = (bytes, bytearray, array.array)
 
 _exact.update(
     {
@@ -172,7 +183,7 @@ _exact.update(
         io.BufferedWriter: _file,
         io.BufferedRandom: _file,
         io.FileIO: _file,
-        memoryview: lambda view: (memoryview, (bytes(view),)),
+        memoryview: _memory_view,
         random.SystemRandom: lambda _: (random.SystemRandom, ()),
         struct.Struct: lambda one: (struct.Struct, (one.format,)),
         types.MappingProxyType: _proxy,
@@ -187,6 +198,7 @@ _by_name.update(
         ("threading", "Thread"): _thread,
         ("subprocess", "Popen"): _process,
         ("logging", "FileHandler"): _file_handler,
+        ("numpy", "memmap"): arrays.of_file,
         ("starlette.datastructures", "State"): _starlette_state,
         ("asyncio.events", "AbstractEventLoop"): _never("it is an event loop"),
         ("concurrent.futures._base", "Executor"): _never("it has threads or processes of its own"),
