@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from snapfork.runner.gateway.channel import Channel
@@ -17,7 +18,7 @@ ENDED = "the process that was to do it ended by itself"
 LATE = f"it was not done within {DEADLINE_S:g} s"
 
 
-class Errand:
+class Errand(ABC):
     """One child at a time; whoever inherits sends the order, and reads what comes back."""
 
     def __init__(self, core: Core) -> None:
@@ -26,17 +27,19 @@ class Errand:
         self._watch: Watch | None = None
         self._number = 0
 
+    @abstractmethod
     def _message(self, view: memoryview, received: list[int]) -> None:
-        raise NotImplementedError
+        """The child has said something."""
 
+    @abstractmethod
     def _fail(self, number: int, why: str) -> None:
-        raise NotImplementedError
+        """A child, perhaps an earlier one, will not do it."""
 
     def forked(self, pid: int, pidfd: int) -> None:
         """The child exists now."""
         self._watch = Watch(self._core.loop, pidfd, lambda: None)
 
-    def died(self, frame: frames.DiedFrame) -> None:
+    def died(self, frame: frames.DiedFrame) -> None:  # noqa: B027  nothing else to do
         """Its socket tells."""
 
     def _next(self, send: Callable[[int, int], None]) -> None:

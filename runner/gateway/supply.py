@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,13 @@ OOM_SCORE = 800
 """When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
 
-class Supply:
+class Supply(ABC):
     """Instances and counters of one function. `starter` is None while no template is there.
 
     user: whom its processes run as, None for the runner's own. minimum: provisioned instances, whatever its
     settings say. patient: a deployed unit's, whose timeout counts the run alone, however long a request has
     waited for its turn. ceiling: how many instances there may be at most for requests that would wait long.
-    farewell_ns: how long its pre-stop may take. What an instance says, and its end, are told to `_heard`,
-    `_hung_up` and `_dead`.
+    farewell_ns: how long its pre-stop may take.
     """
 
     def __init__(self, core: Core, name: str, user: tuple[int, int, str] | None) -> None:
@@ -65,14 +65,17 @@ class Supply:
         self._demanding = False
         self._topping_up = False
 
+    @abstractmethod
     def _heard(self, one: Instance, view: memoryview, received: list[int]) -> None:
-        raise NotImplementedError
+        """An instance has said something."""
 
+    @abstractmethod
     def _hung_up(self, one: Instance) -> None:
-        raise NotImplementedError
+        """It will say no more."""
 
+    @abstractmethod
     def _dead(self, one: Instance) -> None:
-        raise NotImplementedError
+        """Its process has ended."""
 
     def configure(self, settings: dict[str, Any], interface: str, maximum: int, rides: bool) -> None:
         """Take the settings that a template resolved.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ CONCURRENCY = account_instances(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS
 UNRESERVED = 100
 
 
-class LimitOperations(Core):
+class LimitOperations(Core, ABC):
     """See `Operations`."""
 
     gateway: Gateway
@@ -158,13 +159,13 @@ class LimitOperations(Core):
         target = self.provision_target(config)
         return provisioning.shares(target, self.choices(config.function, config.qualifier))
 
+    @abstractmethod
     async def reprovision(self) -> None:
-        """Have policies evaluated now (see operations.py)."""
-        raise NotImplementedError
+        """Have policies evaluated now."""
 
+    @abstractmethod
     def choices(self, name: str, qualifier: str) -> list[tuple[str, float]]:
-        """The versions that a qualifier means, with their shares of requests (see operations.py)."""
-        raise NotImplementedError
+        """The versions that a qualifier means, with their shares of requests."""
 
     def _provision(self, name: str, qualifier: str) -> ProvisionConfig:
         kept = self.check_qualifier(name, qualifier)
