@@ -15,15 +15,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 from snapfork.runner.invocations.model import Invocation
 from snapfork.runner.registry.errors import NotFound, OperationError
 from snapfork.runner.registry.model import Trigger
 from snapfork.runner.triggers import events, files
-from snapfork.runner.triggers.events import CREATED, REMOVED, FileChange, Site
-from snapfork.runner.triggers.memory import Memory, Seen
-from snapfork.runner.triggers.timers import Enqueues, Operations
+from snapfork.runner.triggers.events import CREATED, REMOVED, FileChange
+from snapfork.runner.triggers.memory import Seen
+from snapfork.runner.triggers.timers import Means
 from watchfiles import watch
 
 QUIET_S = 0.2
@@ -43,21 +42,13 @@ class Watch:
     def __init__(
         self,
         trigger: Trigger,
-        operations: Operations,
-        queue: Enqueues,
-        memory: Memory,
-        clock: Callable[[], float] = time.time,
-        site: Site | None = None,
+        means: Means,
         quiet: float = QUIET_S,
         long_quiet: float = LONG_QUIET_S,
     ) -> None:
         self.trigger = trigger
         self.directory: str = trigger.config["directory"]
-        self._operations = operations
-        self._queue = queue
-        self._memory = memory
-        self._clock = clock
-        self._site = site or Site()
+        self._means = means
         self._quiet = quiet
         self._long_quiet = long_quiet
         self._told: dict[str, Seen] = {}
@@ -146,7 +137,7 @@ class Watch:
 
     async def _begin(self) -> dict[str, Seen]:
         """The files that were told of; at the very first time those that were there before the trigger."""
-        known = await self._memory.files(self.trigger.id, self.directory)
+        known = await self._means.memory.files(self.trigger.id, self.directory)
         if known is not None:
             return known
         there = await asyncio.to_thread(files.scan, self.directory)
@@ -156,7 +147,7 @@ class Watch:
             return {path: seen for path, seen in there.items() if files.arrived(self.directory, path) < since}
 
         known = await asyncio.to_thread(older)
-        await self._memory.begin_files(self.trigger.id, self.directory, known)
+        await self._means.memory.begin_files(self.trigger.id, self.directory, known)
         return known
 
     async def _compare_all(self) -> None:
@@ -251,7 +242,7 @@ class Watch:
         ]  # fmt: skip
         try:
             await asyncio.gather(*made)
-            await self._memory.change_files(self.trigger.id, dict(changes))
+            await self._means.memory.change_files(self.trigger.id, dict(changes))
         except NotFound:
             return False  # the function has been deleted: its triggers end in a moment
         except OperationError as error:
@@ -274,11 +265,11 @@ class Watch:
 
     async def _enqueue(self, change: FileChange) -> None:
         trigger = self.trigger
-        dialect = self._operations.resolve(trigger.function, trigger.qualifier).function.dialect
-        await self._queue.enqueue(
+        dialect = self._means.operations.resolve(trigger.function, trigger.qualifier).function.dialect
+        await self._means.queue.enqueue(
             Invocation(
                 events.change_id(trigger, change), trigger.function, trigger.qualifier,
-                events.file(trigger, change, self._site, self._clock()),
+                events.file(trigger, change, self._means.site, self._means.clock()),
                 trigger=trigger.kind, dialect=dialect, content_type="application/json",
             )
         )  # fmt: skip

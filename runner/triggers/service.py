@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
-from snapfork.runner.triggers import timers
 from snapfork.runner.triggers.directory import Watch
 from snapfork.runner.triggers.events import Site
 from snapfork.runner.triggers.memory import FILE, Memory
-from snapfork.runner.triggers.timers import Enqueues, Timers
+from snapfork.runner.triggers.timers import Enqueues, Means, Operations, Timers
 
 DIRECTORY_KINDS = ("oss", "s3")
-
-
-class Operations(timers.Operations, Protocol):
-    """What is needed of registry.operations."""
-
-    def subscribe(self, told: Callable[[str, str], None]) -> None: ...
 
 
 class Triggers:
     """Timers and watched directories, as the registry has them at each moment. See `start`."""
 
-    def __init__(
-        self,
-        operations: Operations,
-        queue: Enqueues,
-        memory: Memory,
-        clock: Callable[[], float] = time.time,
-        site: Site | None = None,
-    ) -> None:
-        self._operations = operations
-        self._queue = queue
-        self._memory = memory
-        self._clock = clock
-        self._site = site or Site()
-        self.timers = Timers(operations, queue, memory, clock, self._site)
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self.timers = Timers(means)
         self._watches: dict[str, Watch] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
-        cls,
-        data_dir: Path,
-        operations: Operations,
-        queue: Enqueues,
-        clock: Callable[[], float] = time.time,
-        site: Site | None = None,
+        cls, data_dir: Path, operations: Operations, queue: Enqueues, site: Site | None = None
     ) -> Triggers:
         """Run the triggers of `operations`, and follow their changes; `data_dir` holds what they remember.
 
@@ -59,7 +33,7 @@ class Triggers:
         """
         memory = Memory(data_dir / FILE)
         await memory.start()
-        triggers = cls(operations, queue, memory, clock, site)
+        triggers = cls(Means(operations, queue, memory, site or Site()))
         operations.subscribe(triggers.changed)
         await triggers.timers.start()
         triggers._changed.set()
@@ -74,7 +48,7 @@ class Triggers:
         await self.timers.close()
         await asyncio.gather(*(watch.close() for watch in self._watches.values()))
         self._watches.clear()
-        await self._memory.close()
+        await self._means.memory.close()
 
     def changed(self, kind: str, _name: str) -> None:
         """Something of the registry has changed."""
@@ -90,7 +64,7 @@ class Triggers:
 
     async def _settle(self) -> None:
         """Watch what is to be watched, and nothing else; forget triggers that are no more."""
-        directories = [one for kind in DIRECTORY_KINDS for one in self._operations.triggers(kind)]
+        directories = [one for kind in DIRECTORY_KINDS for one in self._means.operations.triggers(kind)]
         wanted = {one.id: one for one in directories if one.enabled}
         for identity, watch in list(self._watches.items()):
             if wanted.get(identity) != watch.trigger:
@@ -98,9 +72,9 @@ class Triggers:
                 await watch.close()
         for identity, trigger in wanted.items():
             if identity not in self._watches:
-                watch = Watch(trigger, self._operations, self._queue, self._memory, self._clock, self._site)
+                watch = Watch(trigger, self._means)
                 self._watches[identity] = watch
                 await watch.start()
-        ticking = self._operations.triggers("timer")
+        ticking = self._means.operations.triggers("timer")
         # What happens while a directory's trigger is off is none of its business: it begins anew.
-        await self._memory.keep_only(one.id for one in [*wanted.values(), *ticking])
+        await self._means.memory.keep_only(one.id for one in [*wanted.values(), *ticking])

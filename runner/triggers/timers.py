@@ -13,6 +13,7 @@ import datetime
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from snapfork.runner.invocations.invoker import Resolver
@@ -33,6 +34,7 @@ class Operations(Resolver, Protocol):
     """What triggers need of registry.operations."""
 
     def triggers(self, kind: str) -> list[Trigger]: ...
+    def subscribe(self, told: Callable[[str, str], None]) -> None: ...
 
 
 class Enqueues(Protocol):
@@ -41,29 +43,29 @@ class Enqueues(Protocol):
     async def enqueue(self, invocation: Invocation, delay: float = 0.0, task_id: str = "") -> Task: ...
 
 
-class Timers:
-    """See the module. `clock`: seconds since the epoch."""
+@dataclass(frozen=True)
+class Means:
+    """What all triggers work with. `clock`: seconds since the epoch."""
 
-    def __init__(
-        self,
-        operations: Operations,
-        queue: Enqueues,
-        memory: Memory,
-        clock: Callable[[], float] = time.time,
-        site: Site | None = None,
-    ) -> None:
-        self._operations = operations
-        self._queue = queue
-        self._memory = memory
-        self._clock = clock
-        self._site = site or Site()
+    operations: Operations
+    queue: Enqueues
+    memory: Memory
+    site: Site = Site()
+    clock: Callable[[], float] = time.time
+
+
+class Timers:
+    """See the module."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
         self._last: dict[str, float] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Fire what is due, from now on."""
-        self._last = await self._memory.ticks()
+        self._last = await self._means.memory.ticks()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -81,21 +83,21 @@ class Timers:
         while True:
             self._changed.clear()
             upcoming = await self.step()
-            wait = LONGEST_S if upcoming is None else min(LONGEST_S, max(0.0, upcoming - self._clock()))
+            wait = LONGEST_S if upcoming is None else min(LONGEST_S, max(0.0, upcoming - self._means.clock()))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
 
     async def step(self) -> float | None:
         """Fire what is due now; when the next tick is due."""
         upcoming: list[float] = []
-        for trigger in self._operations.triggers("timer"):
+        for trigger in self._means.operations.triggers("timer"):
             if not trigger.enabled:
                 continue
             try:
                 due = await self._look(trigger)
             except OperationError as error:
                 print(f"Timer {trigger.name} of {trigger.function}: {error.message}", file=sys.stderr)
-                due = self._clock() + AGAIN_S
+                due = self._means.clock() + AGAIN_S
             if due is not None:
                 upcoming.append(due)
         return min(upcoming, default=None)
@@ -103,7 +105,7 @@ class Timers:
     async def _look(self, trigger: Trigger) -> float | None:
         """Fire this one's tick if there is one; when its next is."""
         schedule = schedules.parse(trigger.config["cronExpression"])
-        now = self._clock()
+        now = self._means.clock()
         last = max(self._last.get(trigger.id, 0.0), trigger.modified)
         after = schedule.after(_moment(last))
         if after is None or after.timestamp() > now:
@@ -117,17 +119,17 @@ class Timers:
 
     async def _fire(self, trigger: Trigger, tick: float) -> None:
         try:
-            dialect = self._operations.resolve(trigger.function, trigger.qualifier).function.dialect
+            dialect = self._means.operations.resolve(trigger.function, trigger.qualifier).function.dialect
         except NotFound:
             return  # deleted at this moment
-        await self._queue.enqueue(
+        await self._means.queue.enqueue(
             Invocation(
                 events.event_id(trigger, tick), trigger.function, trigger.qualifier,
-                events.timer(trigger, dialect, tick, self._site),
+                events.timer(trigger, dialect, tick, self._means.site),
                 trigger="timer", dialect=dialect, content_type="application/json",
             )
         )  # fmt: skip
-        await self._memory.ticked(trigger.id, tick)
+        await self._means.memory.ticked(trigger.id, tick)
 
 
 def _moment(at: float) -> datetime.datetime:

@@ -215,9 +215,9 @@ def test_a_killed_runner_tells_of_a_file_again_as_the_same_invocation(tmp_path: 
         (one.inbox / "a").write_text("a")
         while not one.queue.taken:
             await asyncio.sleep(0.01)
-        while not (await one.triggers._memory.files("id-oss", str(one.inbox))):
+        while not (await one.triggers._means.memory.files("id-oss", str(one.inbox))):
             await asyncio.sleep(0.01)
-        await one.triggers._memory.change_files(
+        await one.triggers._means.memory.change_files(
             "id-oss", {"a": None}
         )  # as if killed before it was remembered
         await one.restart()

@@ -17,7 +17,7 @@ from snapfork.runner.registry.model import Trigger
 from snapfork.runner.triggers import events
 from snapfork.runner.triggers.events import Site
 from snapfork.runner.triggers.memory import Memory
-from snapfork.runner.triggers.timers import Timers
+from snapfork.runner.triggers.timers import Means, Timers
 from triggering import Enqueued, Registry, timer
 
 START = datetime.datetime(2026, 3, 1, 12, 0, 0, tzinfo=datetime.UTC).timestamp()
@@ -35,7 +35,7 @@ class Rig:
     async def open(self) -> Timers:
         self.memory = Memory(self.directory / "triggers.sqlite3")
         await self.memory.start()
-        self.timers = Timers(self.registry, self.queue, self.memory, lambda: self.now)
+        self.timers = Timers(Means(self.registry, self.queue, self.memory, clock=lambda: self.now))
         self.timers._last = await self.memory.ticks()
         return self.timers
 
