@@ -112,43 +112,6 @@ def open_claim(head: Head, keys: KeySource, now: float) -> Claim:
     raise SignatureError("malformed", "Authorization names no scheme that is known here.")
 
 
-def verify_sigv4(
-    method: str,
-    raw_path: bytes,
-    raw_query: bytes,
-    headers: Headers,
-    body_sha256: str,
-    keys: KeySource,
-    now: float,
-    replays: Replays | None = None,
-) -> Key:
-    """The key that signed this request by SigV4, in a header or as a presigned URL. Raises SignatureError."""
-    return _verify(SIGV4, Head(method, raw_path, raw_query, headers), body_sha256, keys, now, replays)
-
-
-def verify_acs3(
-    method: str,
-    raw_path: bytes,
-    raw_query: bytes,
-    headers: Headers,
-    body_sha256: str,
-    keys: KeySource,
-    now: float,
-    replays: Replays | None = None,
-) -> Key:
-    """The key that signed this request by ACS3. Raises SignatureError."""
-    return _verify(ACS3, Head(method, raw_path, raw_query, headers), body_sha256, keys, now, replays)
-
-
-def _verify(
-    scheme: str, head: Head, body_sha256: str, keys: KeySource, now: float, replays: Replays | None
-) -> Key:
-    claim = open_claim(head, keys, now)
-    if claim.scheme != scheme:
-        raise SignatureError("malformed", f"Authorization is not of {scheme}.")
-    return claim.verify(body_sha256, now, replays)
-
-
 def sign_sigv4(
     method: str,
     raw_path: bytes,
