@@ -388,7 +388,8 @@ class Deployed:
         return Refused(sentence, kind=START_FAILED, traceback=traceback)
 
     def _fail_requests(self) -> None:
-        self.pool.fail_all(502, f"{self.name} does not start: {self._failure[0]}", START_FAILED)
+        """Who calls by HTTP may be anybody, and the app's own words may quote a secret."""
+        self.pool.fail_all(502, f"{self.name} does not start", START_FAILED, self._failure[0])
 
     def _about(self, template: Template | None) -> dict[str, Any]:
         stages = _stages(template) if template is not None else {}

@@ -343,10 +343,12 @@ class Pool(Supply):
         self.tally.errors[status] += 1
         self.door.answer(conn, status, why, request_id, code, extra)
 
-    def fail_all(self, status: int, why: str, code: str) -> None:
-        """Give up on all requests that wait."""
+    def fail_all(self, status: int, why: str, code: str, details: str = "") -> None:
+        """Give up on all requests that wait. details: for the services process alone."""
         while self.queue:
-            self.fail(self.queue.popleft(), status, why, code=code)
+            conn = self.queue.popleft()
+            told = f"{why}: {details}" if details and conn.direct else why
+            self.fail(conn, status, told, code=code)
         self._set_demand(False)
 
     # -- demand ----------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The control API: GET /status, /metrics and /healthz for everybody on this machine, orders for the owner."""
+"""The control API: GET /status, /metrics and /healthz for everybody on this machine, orders for the owner, who
+also sees where deployed code lies and why it fails."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Handler = Callable[[Request], Awaitable[Response]]
+PLACES = ("app_dir", "python", "target")
+"""Members of a function's status that say where its code is."""
 
 
 def build(link: GatewayLink, token: str | None) -> ASGIApp:
@@ -70,8 +73,12 @@ class ControlApi:
         self.link = link
         self.token = token
 
-    async def status(self, _request: Request) -> Response:
-        return JSONResponse(await self.link.ask("status"))
+    async def status(self, request: Request) -> Response:
+        """Everything for the owner; for others nothing by which deployed code could be found or read."""
+        status = await self.link.ask("status")
+        if not self._is_owner(request):
+            status["functions"] = [_shown(one) if one.get("deployed") else one for one in status["functions"]]
+        return JSONResponse(status)
 
     async def metrics(self, _request: Request) -> Response:
         from snapfork.runner.services import metrics  # late: most runners are never scraped
@@ -102,16 +109,32 @@ class ControlApi:
         await self.link.ask("stop")
         return JSONResponse({"stopping": True}, 202)
 
-    def _owner_only(self, request: Request) -> None:
+    def _is_owner(self, request: Request) -> bool:
         if self.token is None:
-            return
+            return True
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode())
+
+    def _owner_only(self, request: Request) -> None:
+        if not self._is_owner(request):
             raise HTTPException(
                 401,
                 "Orders need the runner's token (file `token` in its directory) or its Unix socket.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+
+
+def _shown(function: dict[str, Any]) -> dict[str, Any]:
+    """A deployed function without places and the app's own sentences.
+
+    Whoever knows where code lies could read it: all functions run as one user. Errors may quote a secret.
+    """
+    shown = {name: value for name, value in function.items() if name not in PLACES}
+    template = function["template"]
+    error = None if template["error"] is None else "it does not start; `runner status` says why"
+    shown["template"] = {**template, "error": error, "findings": []}
+    shown["snapshot"] = {**function["snapshot"], "refused": ""}
+    return shown
 
 
 def _failure(function: dict[str, Any]) -> str | None:

@@ -118,6 +118,24 @@ def test_status_is_what_the_gateway_says(gateway: Gateway, unix: bool) -> None:
     assert gateway.call("GET", "/status", unix=unix) == (200, STATUS)
 
 
+def test_only_the_owner_is_told_where_deployed_code_lies_and_why_it_fails(gateway: Gateway) -> None:
+    told = {
+        **STATUS["functions"][0], "name": "shop:1", "deployed": True, "target": "main:app",
+        "app_dir": "/srv/code/abc", "python": "/srv/environments/def/bin/python",
+        "template": {"state": "retired", "error": "no login with s3cret", "findings": [{"where": "main.py"}]},
+        "snapshot": {"restored": None, "kept": False, "refused": "s3cret"},
+    }  # fmt: skip
+    gateway.answers["status"] = {"ok": True, "result": {**STATUS, "functions": [told, STATUS["functions"][0]]}}
+    shown, static = gateway.call("GET", "/status")[1]["functions"]
+    assert static == STATUS["functions"][0]
+    assert shown["name"] == "shop:1" and shown["template"]["error"].startswith("it does not start")
+    assert not any(word in json.dumps(shown) for word in ("/srv", "main", "s3cret"))
+    token = (Path(gateway.ready["control_uds"]).parent / "token").read_text()
+    for headers, unix in (({"Authorization": f"Bearer {token}"}, False), ({}, True)):
+        assert gateway.call("GET", "/status", headers, unix)[1]["functions"][0] == told
+    assert gateway.call("GET", "/status", {"Authorization": "Bearer x"})[1]["functions"][0] == shown
+
+
 def test_the_unix_socket_is_the_owners_alone(gateway: Gateway) -> None:
     assert stat.S_IMODE(os.stat(gateway.ready["control_uds"]).st_mode) == 0o600
 
