@@ -125,7 +125,10 @@ def test_only_the_owner_is_told_where_deployed_code_lies_and_why_it_fails(gatewa
         "template": {"state": "retired", "error": "no login with s3cret", "findings": [{"where": "main.py"}]},
         "snapshot": {"restored": None, "kept": False, "refused": "s3cret"},
     }  # fmt: skip
-    gateway.answers["status"] = {"ok": True, "result": {**STATUS, "functions": [told, STATUS["functions"][0]]}}
+    gateway.answers["status"] = {
+        "ok": True,
+        "result": {**STATUS, "functions": [told, STATUS["functions"][0]]},
+    }
     shown, static = gateway.call("GET", "/status")[1]["functions"]
     assert static == STATUS["functions"][0]
     assert shown["name"] == "shop:1" and shown["template"]["error"].startswith("it does not start")
