@@ -74,8 +74,8 @@ OnFrame = Callable[[memoryview, list[int]], None]
 class Base:
     """Handle of one base process. `on_frame(view, fds)` gets FORKED and DIED; `on_death` its end.
 
-    A stocked one is forked from another, and imports the modules that it is told to `take`. unusable: why
-    it has ended by itself.
+    A stocked one is forked from another, and imports the modules that it is told to `take`. warden: of an
+    executed one, whose parent that is; 0 else. unusable: why it has ended by itself.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Base:
     ) -> None:
         self.interpreter = interpreter
         self.pid = 0
+        self.warden = 0
         self.alive = True
         self.channel = Channel(loop, sock, self._heard, self._eof)
         self.unusable = ""
@@ -138,7 +139,8 @@ class Base:
             cwd="/" if deployed else None,
         )
         theirs.close()
-        made.forked(made._process.pid, os.pidfd_open(made._process.pid))
+        made.warden = made._process.pid  # who ends with the base, and takes it along
+        made._watch = Watch(loop, os.pidfd_open(made.warden), made._died)
         return made
 
     def fork_stocked(self, number: int) -> Base:
@@ -203,12 +205,14 @@ class Base:
 
     def _heard(self, view: memoryview, received: list[int]) -> None:
         if view[0] == frames.JSON:
-            self.unusable = frames.unpack_json(view).get("unusable", "")
+            told = frames.unpack_json(view)
+            self.pid = told.get("base", {}).get("pid", 0)
+            self.unusable = told.get("unusable", "")
         else:
             self._on_frame(view, received)
 
     def _eof(self) -> None:
-        if self.alive and not self.pid:
+        if self.alive and self._watch is None:
             self._died()  # before it was forked, with the base that was to do it
 
     def _died(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from snapfork.runner.processes.descendants import children_of, end_tree
 from snapfork.runner.wire import frames
 
 
@@ -36,9 +35,9 @@ class Watch:
 
 
 def reap_orphan(pidfd: int) -> int | None:
-    """Collect a dead process that has become our child (its template died first).
+    """Collect a dead process that has become our child (template and base died first).
 
-    Returns a wait status like os.wait's, or None when it is not ours: its template reports it.
+    Returns a wait status like os.wait's, or None when it is not ours: its template or a warden reports it.
     """
     try:
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
@@ -68,60 +67,24 @@ def reap_strays(ours: set[int]) -> None:
 
 
 class Strays:
-    """Ends what instances have started and left behind: it falls to us, the subreaper, when they die."""
+    """Ends what instances have started and left behind: it falls to the wardens of their bases when they die,
+    or to us, the subreaper above those."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
-    def tick(self, ours: set[int]) -> None:
-        """Collect the dead and kill the living among our children that are not `ours`.
+    def tick(self, ours: set[int], wardens: Iterable[int]) -> None:
+        """Collect the dead among our children, and kill the living among ours and the wardens' that are not
+        `ours`.
 
         Only those that have been there a turn ago: an instance whose template has just died is a child of
         ours, too, and may have told of itself in a message that is still to be read.
         """
         reap_strays(ours)
-        found = children_of(os.getpid()) - ours
+        found = children_of(os.getpid()).union(*map(children_of, wardens)) - ours
         for pid in found & self._seen:
             end_tree(pid)
         self._seen = found
-
-
-def end_tree(pid: int) -> None:
-    """SIGKILL for a child of ours and all that it has started."""
-    below = children_of(pid)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
-    for one in below:
-        end_tree(one)
-
-
-def end_all(seconds: float) -> None:
-    """Kill and collect every child, and what falls to us by that; at most for so long."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            for one in children_of(os.getpid()):
-                end_tree(one)
-            time.sleep(0.005)
-
-
-def children_of(pid: int) -> set[int]:
-    """The children of a process, as proc(5) lists them by thread; none where it is gone."""
-    found: set[int] = set()
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with (
-                contextlib.suppress(FileNotFoundError),
-                open(f"/proc/{pid}/task/{thread}/children", "rb") as file,
-            ):
-                found.update(map(int, file.read().split()))
-    except OSError:
-        return found
-    return found
 
 
 def cause_of(status: int) -> str:

@@ -10,10 +10,8 @@ from snapfork.runner.gateway.children import cause_of
 from snapfork.runner.gateway.instances import Instance
 
 REPORT_S = 5.0
-"""How long a death waits for its parent's report before its cause counts as unknown: on a busy machine the
-parent may be slow to say it."""
-ORPHAN_S = 0.05
-"""The same where the parent is dead."""
+"""How long a death waits for its parent's or a warden's report before its cause counts as unknown: on a busy
+machine they may be slow to say it."""
 ASKED_S = 1.0
 """How long somebody who wants to know how it died is kept waiting."""
 
@@ -42,8 +40,7 @@ class Deaths:
             self._count(one, cause_of(one.status))
         else:
             self._waiting[one.number] = one
-            alive = one.starter is not None and one.starter.alive
-            self._loop.call_later(REPORT_S if alive else ORPHAN_S, self._settle, one)
+            self._loop.call_later(REPORT_S, self._settle, one)
 
     def reported(self, one: Instance, status: int) -> None:
         """Its parent has collected it, with this wait status."""
@@ -53,7 +50,7 @@ class Deaths:
 
     def ask(self, one: Instance, call: Callable[[], None]) -> None:
         """Have `call` called once the wait status of a dead instance is known, or is not to be waited for."""
-        if one.status is not None or one.pid == 0 or one.starter is None or not one.starter.alive:
+        if one.status is not None or one.pid == 0:
             call()
             return
         self._asking.setdefault(one.number, []).append(call)

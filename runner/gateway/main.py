@@ -15,7 +15,7 @@ import uvloop
 from snapfork.runner import systemd
 from snapfork.runner.console import Console
 from snapfork.runner.gateway.bases import Base, soft_file_limit
-from snapfork.runner.gateway.children import Strays, end_all
+from snapfork.runner.gateway.children import Strays
 from snapfork.runner.gateway.core import Child, Core
 from snapfork.runner.gateway.desk import Desk, Handler
 from snapfork.runner.gateway.door import FrontDoor
@@ -33,6 +33,7 @@ from snapfork.runner.gateway.traffic import Traffic
 from snapfork.runner.gateway.units import Units
 from snapfork.runner.http.routes import Route, Routes
 from snapfork.runner.processes import privileges
+from snapfork.runner.processes.descendants import end_all
 from snapfork.runner.runtime_dir import DIRECT
 from snapfork.runner.serve_config import ServeConfig
 from snapfork.runner.wire import fds, frames
@@ -202,7 +203,7 @@ class Gateway:
         fds.close_all(received)
         if kind == frames.DIED:
             died = frames.unpack_died(view)
-            child = self._child(died.number)
+            child = self._child(died.number) if died.number else self._orphan(died.pid)
             if isinstance(child, Instance):
                 child.home.died(child, died)
             elif child is not None:
@@ -228,6 +229,12 @@ class Gateway:
     def _child(self, number: int) -> Instance | Child | None:
         core = self.core
         return core.instances.get(number) or core.templates.get(number) or core.others.get(number)
+
+    def _orphan(self, pid: int) -> Instance | Template | None:
+        """Who that was, whose parent has died before: a warden knows only its pid."""
+        core = self.core
+        children: list[Instance | Template] = [*core.instances.values(), *core.templates.values()]
+        return next((one for one in children if one.pid == pid), None)
 
     def _base_died(self, base: Base) -> None:
         core = self.core
@@ -341,7 +348,8 @@ class Gateway:
             sweep(pool, now)
         self.units.tick(now)
         self._pipes.tick()
-        self._strays.tick(self._known_pids())
+        wardens = [base.warden for base in self.core.bases.values() if base.pid]
+        self._strays.tick(self._known_pids(), wardens)
         if self.core.stopping:
             self._stop_step()
         if not self._closing:
@@ -351,6 +359,7 @@ class Gateway:
         core = self.core
         known = {one.pid for one in core.instances.values()} | {one.pid for one in core.templates.values()}
         known |= {one.pid for one in (*core.bases.values(), *core.stocked.values())}
+        known |= {one.warden for one in core.bases.values()}
         return known | self._helpers.pids
 
     def _live_pools(self) -> list[Pool]:

@@ -8,7 +8,7 @@ Setup, a JSON object: `control` (SEQPACKET descriptor to the gateway), `life` (r
 `borrow` (directories), `threads` (variables that limited BLAS and OpenMP to one thread, with the user's
 values), `nofile` (the soft limit instances get), `access` (descriptor for access lines; -1 for deployed
 functions, who write them into their log pipes), `user` (uid, gid and name whom it becomes before any user
-code runs, or null).
+code runs, or null), `warden` (the parent).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def main(setup: dict[str, Any]) -> None:
         except privileges.NotPossible as error:
             fds.send(control, frames.pack_json({"unusable": str(error)}))
             os._exit(NO_USER)
+    life.end_with(setup["warden"])  # not before: with its rights a process loses this wish
     fds.send(control, frames.pack_json({"base": {"pid": os.getpid(), "version": sys.version.split()[0]}}))
     Base(control, setup).run()
 

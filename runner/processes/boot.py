@@ -37,6 +37,9 @@ def main() -> None:
 
         examine.main(setup)
     else:
+        from snapfork.runner.processes import warden
+
+        warden.stand_above(setup)  # before anything large is imported
         from snapfork.runner.processes import base
 
         base.main(setup)

@@ -29,7 +29,7 @@ _group = 0
 _exposing = False
 _is_users = False
 _mask: set[int] = set()
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl  # looked up once: each instance calls it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -80,6 +80,24 @@ def keep_descendants() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def end_with(parent: int) -> None:
+    """Die with our parent, `parent`; forks of this process do not ask for it."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Ending:
+    """The end of the gateway as a signal, `number`, to this process instead of its death."""
+
+    def __init__(self, read_fd: int, number: int) -> None:
+        self._fd = _ask(read_fd, os.getpid(), number)
+
+    def has_come(self) -> bool:
+        """Whether the gateway is gone."""
+        return _gateway_is_gone(self._fd)
+
+
 def end_users_fork(error: BaseException | None = None) -> None:
     """End this process if user code has forked it: it has come back into the code that serves clients.
 
@@ -104,12 +122,18 @@ def _arm(read_fd: int, owner: int) -> None:
     global _armed
     if _armed >= 0:
         os.close(_armed)
-    _armed = os.open(f"/proc/self/fd/{read_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.fcntl(_armed, fcntl.F_SETOWN, owner)
-    fcntl.fcntl(_armed, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(_armed, fcntl.F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
+    _armed = _ask(read_fd, owner, signal.SIGKILL)
     if _gateway_is_gone(_armed):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ask(read_fd: int, owner: int, number: int) -> int:
+    """A description of our own, at whose end `owner` gets the signal `number`."""
+    fd = os.open(f"/proc/self/fd/{read_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
+    fcntl.fcntl(fd, fcntl.F_SETSIG, number)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
+    return fd
 
 
 def _gateway_is_gone(fd: int) -> bool:

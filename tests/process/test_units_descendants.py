@@ -32,6 +32,8 @@ def app(environ, start_response):
         pid = open(path).read()
     elif how in ("popen", "setsid"):
         pid = str(subprocess.Popen(["sleep", "333"], start_new_session=how == "setsid").pid)
+    elif how == "parent":
+        pid = str(os.getppid())
     elif how == "die":
         os.kill(os.getpid(), 9)
     elif how == "hang":
@@ -83,11 +85,24 @@ def test_nothing_is_left_after_a_stop(tmp_path: Path) -> None:
         assert not any(map(is_alive, pids))
 
 
-def test_what_stays_in_the_group_ends_with_a_killed_gateway(tmp_path: Path) -> None:
+def test_nothing_is_left_after_a_killed_gateway(tmp_path: Path) -> None:
     with Deployment(tmp_path) as gateway:
-        popen, setsid, daemon = begin(gateway, tmp_path)
+        pids = begin(gateway, tmp_path)
         os.kill(gateway.process.pid, 9)
         os.kill(gateway.services, 9)  # the test's stand-in does not look for its gateway
-        wait_until_dead(popen)
-        for pid in (setsid, daemon):  # see runner/README.md: these the kernel cannot be asked to kill
-            os.kill(pid, 9)
+        for pid in pids:
+            wait_until_dead(pid)
+
+
+def test_it_is_known_how_an_instance_died_whose_template_had_died_before(tmp_path: Path) -> None:
+    with Deployment(tmp_path) as gateway:
+        begin(gateway, tmp_path)
+        template = int(gateway.get(f"/shop/parent?{tmp_path}/pid").text)
+        os.kill(template, 9)
+        wait_until_dead(template)
+        assert gateway.get("/shop/die").status == 502
+        deadline = time.monotonic() + HANG_S
+        while not (deaths := gateway.ask("status")["functions"][0]["deaths"]):
+            assert time.monotonic() < deadline, "nobody collected it"
+            time.sleep(0.02)
+        assert deaths == {"signal 9": 1}
