@@ -19,6 +19,8 @@ ERROR_HEADER = b"x-snapfork-error"
 too_many_requests, unavailable, start_failed, ... By an event handler's instance: "handled" or "unhandled";
 the body is then the dialect's JSON of the error."""
 
+OPT_VARIABLE = "SNAPFORK_OPT"
+"""A function's layers, the one on top first, joined by ":": of its own environment and of its base's."""
 RUN_HEADER = b"x-snapfork-run"
 """On answers of instances to direct requests, optional: JSON of how it was run, {"instance", "start",
 "run_ms", "init_ms", "memory_mb"}, each optional; it spares the caller a question to the log process. Of an
@@ -33,7 +35,8 @@ class Unit:
     kind: "auto" (the attribute tells: a web app, or a function of (event, context)), "web", "event", or
     "handler": as "auto", but what does not show to be a web app is a handler, whatever its arguments' names.
     target: "module:attr". app_dir: the unpacked package. paths: directories of layers, behind app_dir on
-    sys.path, the first wins. overrides: settings, parsed, `env` among them. python, borrow: the interpreter
+    sys.path, the first wins. opt: what lies in /opt where the runner may mount: directories over one another,
+    the first on top. overrides: settings, parsed, `env` among them. python, borrow: the interpreter
     (serve_config.Interpreter). environment: the whole environment of its processes before `env`; None: the
     runner's own. initializer, pre_stop: {"handler", "timeout"} or None. context: what a handler's context
     says of the function: {"dialect", "name", "version", "memory", "region", "account", "arn", "handler", ..}.
@@ -50,6 +53,7 @@ class Unit:
     kind: str = "auto"
     borrow: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    opt: tuple[str, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] | None = None
     initializer: dict[str, Any] | None = None
@@ -64,7 +68,8 @@ class Unit:
     @classmethod
     def of(cls, data: dict[str, Any]) -> Unit:
         """Inverse of `as_dict`, after JSON."""
-        return cls(**{**data, "borrow": tuple(data["borrow"]), "paths": tuple(data["paths"])})
+        lists = {name: tuple(data[name]) for name in ("borrow", "paths", "opt")}
+        return cls(**{**data, **lists})
 
 
 @dataclass(frozen=True)

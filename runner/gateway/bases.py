@@ -17,6 +17,7 @@ from snapfork.runner.gateway.channel import Channel
 from snapfork.runner.gateway.children import Watch
 from snapfork.runner.processes import boot
 from snapfork.runner.serve_config import Interpreter
+from snapfork.runner.units import OPT_VARIABLE
 from snapfork.runner.wire import fds, frames
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -112,15 +113,19 @@ class Base:
         on_death: Callable[[Base], None],
         deployed: bool = False,
         user: tuple[int, int, str] | None = None,
+        opt: tuple[str, ...] = (),
     ) -> Base:
         """A base in a fresh process, with `variables` in its environment.
 
-        deployed: nothing of the runner's environment is in it. user: (uid, gid, name) whom it becomes.
+        deployed: nothing of the runner's environment is in it. user: (uid, gid, name) whom it becomes. opt:
+        directories that it and its forks see in /opt, see `Unit`; not in its arguments, which all may read.
         """
         ours, theirs = fds.pair()
         environment = (BARE_ENVIRONMENT if deployed else inherited_environment()) | variables
         threads = {name: environment.get(name) for name in THREAD_VARIABLES}
         environment.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        if opt:
+            environment[OPT_VARIABLE] = ":".join(opt)
         setup: dict[str, Any] = {
             "control": theirs.fileno(),
             "life": life_fd,

@@ -65,19 +65,20 @@ class Bases:
         """Have that base ready before the first function comes."""
         self.with_frameworks(_USUAL)
 
-    @staticmethod
-    def is_own(config: FunctionConfig) -> bool:
-        """Whether a function runs on the runner's own interpreter and packages."""
-        return config.interpreter.path == sys.executable and not config.interpreter.borrow
+    def is_own(self, config: FunctionConfig) -> bool:
+        """Whether a function runs on the runner's own interpreter and packages, with the machine's /opt."""
+        own = config.interpreter.path == sys.executable and not config.interpreter.borrow
+        return own and not self._opt(config)
 
     def tidy(self, configs: Iterable[FunctionConfig]) -> None:
-        """Let go of bases of deployed functions' own environments that none of `configs` needs any more."""
+        """Let go of bases of deployed functions' own environments and layers that none of `configs` needs."""
         core = self._core
         wanted = {self._key(one) for one in configs}
         tables: tuple[tuple[dict[Key, Base], int], ...] = ((core.stocked, 1), (core.bases, 0))
         for table, first in tables:
             for key, base in list(table.items()):
-                if "deployed" in key and sys.executable not in key and key[first:] not in wanted:
+                special = sys.executable not in key or key[-1]
+                if "deployed" in key and special and key[first:] not in wanted:
                     del table[key]
                     core.others = {number: one for number, one in core.others.items() if one is not base}
                     base.leave()
@@ -88,7 +89,11 @@ class Bases:
         if unit is None or unit.environment is None:
             return (config.interpreter.path, tuple(sorted(exec_time_variables(env).items())))
         variables = deployed_variables({**unit.environment, **env})
-        return (config.interpreter.path, tuple(sorted(variables.items())), "deployed")
+        return (config.interpreter.path, tuple(sorted(variables.items())), "deployed", self._opt(config))
+
+    def _opt(self, config: FunctionConfig) -> tuple[str, ...]:
+        """What is mounted in /opt, which only a base that is root before it is a user can do."""
+        return config.unit.opt if config.unit is not None and self._core.config.user else ()
 
     def _plain(self, key: Key, config: FunctionConfig) -> Base:
         core = self._core
@@ -106,6 +111,7 @@ class Bases:
                 self._on_death,
                 deployed,
                 core.config.user if deployed else None,
+                self._opt(config) if deployed else (),
             )
         return base
 

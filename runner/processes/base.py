@@ -8,7 +8,8 @@ Setup, a JSON object: `control` (SEQPACKET descriptor to the gateway), `life` (r
 `borrow` (directories), `threads` (variables that limited BLAS and OpenMP to one thread, with the user's
 values), `nofile` (the soft limit instances get), `access` (descriptor for access lines; -1 for deployed
 functions, who write them into their log pipes), `user` (uid, gid and name whom it becomes before any user
-code runs, or null), `warden` (the parent).
+code runs, or null), `warden` (the parent). The environment's OPT_VARIABLE: directories that it has in /opt,
+the first on top.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from snapfork.runner.processes import instance, life, privileges, stdio, template
 from snapfork.runner.processes.forker import Forker
+from snapfork.runner.units import OPT_VARIABLE
 from snapfork.runner.wire import fds, frames
 
 NO_USER = 78
@@ -40,8 +42,10 @@ def main(setup: dict[str, Any]) -> None:
     _restore_file_limit(setup["nofile"])
     control = socket.socket(fileno=setup["control"])
     if setup.get("user"):
+        uid, gid, name = setup["user"]
+        opt = os.environ.pop(OPT_VARIABLE, "")
         try:
-            privileges.become(*setup["user"])
+            privileges.become(uid, gid, name, opt=opt.split(":") if opt else ())
         except privileges.NotPossible as error:
             fds.send(control, frames.pack_json({"unusable": str(error)}))
             os._exit(NO_USER)

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import snapfork.adapter
 import snapfork.runner
@@ -20,12 +20,12 @@ class NotPossible(Exception):
     """This process cannot be who it should be; one sentence."""
 
 
-def become(uid: int, gid: int, name: str, needed: Iterable[str] = ()) -> None:
+def become(uid: int, gid: int, name: str, needed: Iterable[str] = (), opt: Sequence[str] = ()) -> None:
     """Drop root for `uid` and `gid` alone, without a way back. Raises NotPossible.
 
     A process that has done so is not dumpable any more: others of the same user can neither trace it nor read
     its memory. Where the interpreter, or a directory of `needed`, lies out of the user's reach, it is brought
-    into it (see reach.py).
+    into it, and the directories of `opt` lie in /opt, over one another (see reach.py).
     """
     memory.prefer_for_oom_kill("self", OOM_SCORE)  # afterwards it may not; forks have it, too
     try:
@@ -33,7 +33,7 @@ def become(uid: int, gid: int, name: str, needed: Iterable[str] = ()) -> None:
             with contextlib.suppress(
                 OSError
             ):  # a container may forbid to mount; the look below says the rest
-                reach.open_view(uid, gid, [*_needed(), *needed])
+                reach.open_view(uid, gid, [*_needed(), *needed], opt)
             os.setgroups([])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)

@@ -1,37 +1,54 @@
-"""Letting a user without rights reach an interpreter that lies where only root may enter, such as /root.
+"""Letting a user without rights reach an interpreter that lies where only root may enter, such as /root; and
+having a function's layers in /opt.
 
 The process gets a view of its own of the file system (a mount namespace). In it, each directory that stops
 the user is covered by an empty one, in which just the needed directories appear, to be read. All else
-that lay there is gone from view. The rest of the machine, and other processes, see no difference.
+that lay there is gone from view. So is what the machine has in /opt, for functions with layers. The rest of
+the machine, and other processes, see no difference.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _CLONE_NEWNS = 0x20000  # linux/sched.h
+OPT = "/opt"
 _RDONLY, _NOSUID, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 0x20, 0x1000, 0x4000, 0x40000  # linux/mount.h
 
 
-def open_view(uid: int, gid: int, needed: Iterable[str]) -> None:
-    """Have the user `uid` reach the directories `needed`; does nothing where it can already.
+def open_view(uid: int, gid: int, needed: Iterable[str], opt: Sequence[str] = ()) -> None:
+    """Have the user `uid` reach the directories `needed`, and see those of `opt` in /opt, the first on top.
 
+    Does nothing where all is so already. /opt stays as it is where it holds something that is needed.
     Raises OSError where this process may not mount.
     """
     covers: dict[str, list[str]] = {}
-    for path in _outermost(needed):
+    found = _outermost([*needed, *opt])
+    for path in found:
         stop = _stopping(path, uid, gid)
         if stop:
             covers.setdefault(stop, []).append(path)
-    if not covers:
+    held = any(path == OPT or path.startswith(OPT + os.sep) for path in found)
+    lays = bool(opt) and not held and os.path.isdir(OPT)
+    if not covers and not lays:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_CLONE_NEWNS), "unshare")
     _mount(libc, "none", "/", None, _REC | _PRIVATE)  # what is mounted here is nobody else's
     for cover, paths in covers.items():
         _cover(libc, cover, paths)
+    if lays:
+        _lay(libc, opt)
+
+
+def _lay(libc: ctypes.CDLL, directories: Sequence[str]) -> None:
+    if len(directories) == 1:
+        _mount(libc, directories[0], OPT, None, _BIND)
+        _mount(libc, "none", OPT, None, _REMOUNT | _BIND | _RDONLY | _NOSUID)
+    else:
+        _mount(libc, "overlay", OPT, "overlay", _RDONLY | _NOSUID, f"lowerdir={':'.join(directories)}")
 
 
 def _cover(libc: ctypes.CDLL, cover: str, paths: list[str]) -> None:

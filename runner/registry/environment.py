@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from snapfork.runner.registry.core import Site
 from snapfork.runner.registry.model import LATEST, Version
 from snapfork.runner.registry.places import TEMPORARY
+from snapfork.runner.units import OPT_VARIABLE
 
 
 @dataclass(frozen=True)
 class Where:
-    """Directories of one version: its code, its function's HOME, lib and bin of its layers."""
+    """Directories of one version: its code, its function's HOME, its layers, and lib and bin in them."""
 
     code: str
     home: str
+    layers: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
 
@@ -34,6 +36,8 @@ def of(version: Version, where: Where, site: Site) -> dict[str, str]:
         "HOME": where.home,
         "TMPDIR": f"{where.home}/{TEMPORARY}",  # /tmp is everybody's
     }
+    if where.layers:
+        variables[OPT_VARIABLE] = ":".join(where.layers)  # for where they cannot be mounted in /opt
     if where.libraries:
         variables["LD_LIBRARY_PATH"] = ":".join(where.libraries)
     dialect = version.configuration.dialect

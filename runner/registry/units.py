@@ -47,12 +47,13 @@ class Registry(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a version's processes run on. modules, libraries, programs: directories of its layers.
-    signer: whose public key (hex) the snapshot bears."""
+    """What a version's processes run on. layers: their directories, the one that wins first; modules,
+    libraries, programs: directories in them. signer: whose public key (hex) the snapshot bears."""
 
     directory: str
     snapshot: str
     interpreter: Interpreter
+    layers: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
@@ -161,8 +162,12 @@ class Deduction:
                 yield version
 
     def _key(self, version: Version) -> Key:
-        layers = [self._layer_package(arn) for arn in version.configuration.layers]
-        return (version.serving, version.configuration.runtime, *layers)
+        return (version.serving, version.configuration.runtime, *self._layer_packages(version.configuration))
+
+    def _layer_packages(self, configuration: Configuration) -> list[str]:
+        """The layers' packages, the one whose files win first: Lambda's last layer, FC's first."""
+        found = [self._layer_package(arn) for arn in configuration.layers]
+        return found[::-1] if configuration.dialect == "lambda" else found
 
     def _layer_package(self, arn: str) -> str:
         name, number = names.layer_of(arn)
@@ -185,8 +190,8 @@ class Deduction:
         else:
             interpreter = await registry.environments.plain(runtime)
         layers = []
-        for arn in version.configuration.layers:
-            layer = registry.image.get(Package, self._layer_package(arn))
+        for digest in self._layer_packages(version.configuration):
+            layer = registry.image.get(Package, digest)
             if layer is not None:
                 layers.append(await registry.packages.unpack(layer))
         # Modules lie where both services look for them.
@@ -194,6 +199,7 @@ class Deduction:
             str(directory),
             str(directory / packages.SNAPSHOT) if package.kind == "snap" else "",
             interpreter,
+            tuple(map(str, layers)),
             _present(layers, f"python/lib/python{interpreter.version}/site-packages", "python"),
             _present(layers, "lib"),
             _present(layers, "bin"),
@@ -209,7 +215,9 @@ class Deduction:
         if configuration.env:
             overrides["env"] = {**configuration.settings.get("env", {}), **configuration.env}
         home = self._registry.packages.places.home(function.name, function.created)
-        where = environment.Where(prepared.directory, str(home), prepared.libraries, prepared.programs)
+        where = environment.Where(
+            prepared.directory, str(home), prepared.layers, prepared.libraries, prepared.programs
+        )
         unit = Unit(
             name=names.unit(version.function, version.version),
             revision="",
@@ -220,6 +228,7 @@ class Deduction:
             kind=kind_of(configuration),
             borrow=tuple(interpreter.borrow),
             paths=prepared.modules,
+            opt=prepared.layers,
             overrides=overrides,
             environment=environment.of(version, where, self._site),
             initializer=_hook(configuration.initializer),

@@ -1,5 +1,5 @@
-"""The control API: GET /status, /metrics and /healthz for everybody on this machine, orders for the owner, who
-also sees where deployed code lies and why it fails."""
+"""The control API: GET /status, /metrics and /healthz for everybody on this machine, orders for the owner,
+who also sees where deployed code lies and why it fails."""
 
 from __future__ import annotations
 

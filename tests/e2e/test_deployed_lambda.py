@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -327,6 +328,42 @@ def test_a_layer_is_laid_under_the_code(aws: Lambda) -> None:
     source = "import in_the_layer\n\ndef handler(event, context):\n    return in_the_layer.NAME\n"
     aws.create("layered", {"main.py": source}, Layers=[layer["LayerVersionArn"]])
     assert aws.invoke("layered")[0] == "layer"
+
+
+LAYERED = """
+import os, pathlib, who
+
+def read(place):
+    return {one.name: one.read_text() for one in pathlib.Path(place, "data").glob("*")}
+
+def handler(event, context):
+    places = [read(one) for one in os.environ["SNAPFORK_OPT"].split(":")]
+    return who.NAME, places, read("/opt"), os.access("/opt/data", os.W_OK)
+"""
+
+
+def test_layers_lie_over_one_another_and_in_opt(aws: Lambda) -> None:
+    contents: list[dict[str, str]] = [
+        {"python/who.py": "NAME = 'lower'\n", "data/lower": "1", "data/both": "lower"},
+        {"python/who.py": "NAME = 'upper'\n", "data/both": "upper"},
+    ]
+    lower, upper = ({"lower": "1", "both": "lower"}, {"both": "upper"})
+    arns = [
+        aws.boto.publish_layer_version(LayerName=f"data{at}", Content={"ZipFile": zipped(content)})[
+            "LayerVersionArn"
+        ]
+        for at, content in enumerate(contents)
+    ]
+    for name, layers, places in (("two", arns, [upper, lower]), ("one", arns[:1], [lower])):
+        aws.create(name, {"main.py": LAYERED}, Layers=layers)
+        who, found, opt, writable = aws.invoke(name)[0]
+        assert (who, found) == ("upper" if name == "two" else "lower", places)
+        if os.geteuid() == 0:  # only then may the runner mount
+            assert (opt, writable) == (lower | places[0], False)
+    aws.create(
+        "bare", {"main.py": "import os\n\ndef handler(event, context):\n    return os.listdir('/opt')\n"}
+    )
+    assert set(aws.invoke("bare")[0]) == set(os.listdir("/opt"))
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

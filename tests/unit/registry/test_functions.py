@@ -473,13 +473,18 @@ def test_layers_are_laid_under_the_code_and_outlive_their_deletion(tmp_path: Pat
             arns = ("arn:aws:lambda:local:0:layer:tools:1", "acs:fc:local:0:layers/more/versions/1")
             await operations.create("shop", configured(layers=arns), code(1))
             unit = gateway.units["shop:LATEST"]
+            # Lambda's last layer wins, FC's first.
+            assert [Path(path).name for path in unit.opt] == [more.package, first.package]
             assert [Path(path).parts[-2:] for path in unit.paths] == [
-                (first.package, "python"),
                 (more.package, "python"),
+                (first.package, "python"),
             ]
             assert unit.environment is not None
-            assert unit.environment["PATH"].startswith(unit.paths[0].replace("python", "bin"))
-            assert unit.environment["LD_LIBRARY_PATH"] == unit.paths[0].replace("python", "lib")
+            assert unit.environment["PATH"].startswith(unit.paths[1].replace("python", "bin"))
+            assert unit.environment["LD_LIBRARY_PATH"] == unit.paths[1].replace("python", "lib")
+            await operations.create("other", configured(layers=arns, dialect="fc"), code(1))
+            assert gateway.units["other:LATEST"].opt == unit.opt[::-1]
+            await operations.delete("other")
             with pytest.raises(Invalid):
                 await operations.create("two", configured(layers=("tools:1", "tools:2")), code(1))
             await operations.layer_delete("tools", 1)
@@ -491,10 +496,10 @@ def test_layers_are_laid_under_the_code_and_outlive_their_deletion(tmp_path: Pat
             assert operations.layer_get("tools", 2).public
         async with registry(tmp_path / "data") as (operations, again):
             assert again.units["shop:LATEST"].paths == unit.paths
-            assert Path(unit.paths[0], "tool.py").read_text() == "A = 1\n"
+            assert Path(unit.paths[1], "tool.py").read_text() == "A = 1\n"
             await operations.delete("shop")
             await operations.sweep()
-            assert not Path(unit.paths[0]).exists()
+            assert not Path(unit.paths[1]).exists()
             assert (await operations.layer_publish("tools", zip_of(EVENT))).version == 3
 
     asyncio.run(whole())
