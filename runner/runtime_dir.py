@@ -77,7 +77,7 @@ def remove(path: str) -> None:
 
 def find() -> list[Found]:
     """All live runners of this user, oldest first."""
-    found = [entry for root in candidates() for entry in _entries(root) if _alive(entry)]
+    found = [entry for root in candidates() for entry in _entries(root) if is_alive(entry)]
     unique = {os.path.realpath(entry.path): entry for entry in found}
     return sorted(unique.values(), key=lambda entry: float(entry.note.get("started_at", 0)))
 
@@ -86,7 +86,7 @@ def remove_stale() -> None:
     """Remove the directories of runners that are gone."""
     for root in candidates():
         for entry in _entries(root):
-            if not _alive(entry):
+            if not is_alive(entry):
                 remove(entry.path)
 
 
@@ -144,7 +144,8 @@ def _note(path: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _alive(entry: Found) -> bool:
+def is_alive(entry: Found) -> bool:
+    """Whether its process is there, and not a later one of the same number."""
     ticks = start_ticks(entry.pid)
     # A directory without its note is a runner that is just starting: its pid alone decides.
     return ticks is not None and entry.note.get("start_ticks", ticks) == ticks

@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from typing import Any
 
 from snapfork.runner import runtime_dir
 from snapfork.runner.errors import UserError
 
 START = "Start one: runner serve shop:app"
+STARTING_S = 30.0
+LOOK_S = 0.05
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -45,6 +48,23 @@ def call(runner: runtime_dir.Found, method: str, path: str, timeout: float = 10.
     if response.status >= 400:
         raise UserError(str(answer.get("error", {}).get("message") or f"HTTP {response.status}"))
     return dict(answer)
+
+
+def wait_started(runner: runtime_dir.Found) -> None:
+    """Wait for the socket of a runner that has just been started, as by the line before in a script.
+
+    One that stops, or does not come up, is left to the request that finds it silent.
+    """
+    deadline = time.monotonic() + STARTING_S
+    while time.monotonic() < deadline:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.connect(runner.socket)
+            return
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not runtime_dir.is_alive(runner):
+                return
+            time.sleep(LOOK_S)
 
 
 def pick(pid: int | None) -> runtime_dir.Found:

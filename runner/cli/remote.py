@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 from snapfork.runner import runtime_dir
-from snapfork.runner.cli.control_client import UnixConnection
+from snapfork.runner.cli.control_client import UnixConnection, wait_started
 from snapfork.runner.errors import UserError
 
 URL, KEY_ID, KEY_SECRET = "SNAPFORK_URL", "SNAPFORK_KEY_ID", "SNAPFORK_KEY_SECRET"
@@ -117,7 +117,7 @@ def connect(url: str | None, timeout: float = 60.0) -> Remote:
 
 
 def here() -> runtime_dir.Found:
-    """The one runner of this machine that serves deployed functions. Raises UserError."""
+    """The one runner of this machine that serves deployed functions, once it is up. Raises UserError."""
     found = [one for one in runtime_dir.find() if one.note.get("deployed")]
     session = os.environ.get("XDG_RUNTIME_DIR")
     near = [one for one in found if session and one.path.startswith(os.path.join(session, ""))]
@@ -134,6 +134,7 @@ def here() -> runtime_dir.Found:
             f"Several runners serve deployed functions (pids {', '.join(str(one.pid) for one in found)}).",
             f"Name one by the address of its control API: --url or {URL}.",
         )
+    wait_started(found[0])
     return found[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -93,3 +94,39 @@ def test_a_note_that_is_not_json_does_not_hide_the_runner(root: Path) -> None:
     (path / runtime_dir.NOTE).write_text("{")
     assert [found.note for found in in_root(root)] == [{}]
     runtime_dir.remove(str(path))
+
+
+def test_a_command_waits_for_the_runner_of_the_line_before(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snapfork.runner.cli import control_client, remote
+
+    path = runtime_dir.create({"deployed": True})
+    looks: list[float] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+
+        def pause(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 2:
+                listener.bind(os.path.join(path, runtime_dir.SOCKET))
+            elif len(looks) == 3:
+                listener.listen()
+
+        monkeypatch.setattr(control_client.time, "sleep", pause)
+        try:
+            assert remote.here().pid == os.getpid()
+        finally:
+            runtime_dir.remove(path)
+    assert len(looks) == 3
+
+
+def test_a_runner_that_is_gone_is_not_waited_for(
+    root: Path, other: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snapfork.runner.cli import control_client
+
+    assert other.stdout is not None and other.stdout.readline()
+    (found,) = in_root(root)
+    monkeypatch.setattr(control_client.time, "sleep", lambda _: (other.kill(), other.wait()))
+    control_client.wait_started(found)
+    assert other.returncode is not None
