@@ -76,7 +76,8 @@ class Unit:
 class UnitRoute:
     """Which units own what is below `prefix` of `host` (None: every host) on the serving port.
 
-    choices: (unit, weight) pairs, weights sum to 1; drawn for every request, on kept connections too.
+    choices: (unit, weight) pairs, weights sum to 1; drawn for every request, on kept connections too. None
+    where nothing can be called, which is then said.
     auth: "none" or "signed"; a signed one goes to the services process for judgement. function: whose
     reserved concurrency it counts against, with `reserved` requests at a time (None: no limit).
     strip: whether the prefix is the app's SCRIPT_NAME/root_path (a mount) or stays part of its path (a route

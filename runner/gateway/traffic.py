@@ -119,7 +119,10 @@ class Traffic:
             return _too_many(quota)
         pool = self._pools.get(unit)
         if pool is None:
-            return Refusal(404 if conn.direct else 503, f"there is no {unit or function!r} here")
+            if unit:
+                return Refusal(404 if conn.direct else 503, f"there is no {unit!r} here")
+            why = "its packages are being installed, or could not be"
+            return Refusal(503, f"function {function!r} has nothing that can be called: {why}")
         conn.function = unit
         conn.pool = pool
         conn.quota = quota

@@ -6,6 +6,7 @@ A pass compares what the registry implies with what the gateway was told:
    where the old code is up, the change is in force once the new one is.
 2. Routes are told. One that would move requests to a unit that is not there or has not been up yet keeps its
    old choices, as long as those exist, until that unit is up, has failed to come up, or has had its time.
+   Where nothing can be called yet the gateway says so.
 3. Units that are not in the registry any more, and that no route told leads to, are dropped: they drain.
 
 Passes follow each other as long as there is something to do; a gateway that does not answer is asked again.
@@ -180,8 +181,8 @@ class Reconciler:
             complete = all(unit in units for unit, _ in route.choices)
             if old is not None and self._can_stay(old) and (not complete or self._cold(route, old, units)):
                 routes.append(replace(route, choices=old.choices))
-            elif complete:
-                routes.append(route)
+            else:
+                routes.append(route if complete else replace(route, choices=()))
         return routes
 
     def _cold(self, route: UnitRoute, old: UnitRoute, units: dict[str, Unit]) -> bool:
@@ -195,7 +196,7 @@ class Reconciler:
         return bool(cold)
 
     def _can_stay(self, old: UnitRoute) -> bool:
-        return all(unit in self._told for unit, _ in old.choices)
+        return bool(old.choices) and all(unit in self._told for unit, _ in old.choices)
 
     async def _warm(self, one: tuple[str, str]) -> None:
         """Wait until a unit is up; one that does not come up gets its requests all the same, as was asked."""

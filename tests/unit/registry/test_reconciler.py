@@ -186,3 +186,22 @@ def test_a_fake_gateway_is_what_operations_ask_for() -> None:
 
     gateway: Gateway = FakeGateway()
     assert gateway is not None
+
+
+def test_a_function_without_anything_to_call_has_its_route_all_the_same(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with registry(tmp_path / "data", site=IMPATIENT) as (operations, _):
+            await two_versions(operations)
+            stored = operations.packages.path(operations.package(operations.version("shop", "2").package))
+        stored.unlink()
+        for path in (tmp_path / "data" / "code" / stored.stem).iterdir():
+            path.unlink()
+        (tmp_path / "data" / "code" / stored.stem).rmdir()
+        gateway = FakeGateway()
+        async with registry(tmp_path / "data", gateway, site=IMPATIENT) as (operations, _):
+            assert gateway.choices("/shop") == {}
+            gateway.may_come_up.clear()  # the first request starts it: nothing is waited for
+            await operations.update_code("shop", code(3))
+            assert gateway.choices("/shop") == {"shop:LATEST": 1.0}
+
+    asyncio.run(whole())
