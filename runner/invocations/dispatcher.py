@@ -272,7 +272,7 @@ class Dispatcher:
             function = self._operations.resolve(item.function, item.qualifier).function
             config = self._operations.async_policy(item.function, item.qualifier)
         except NotFound as error:
-            self.queue.end(item, "Invalid", error=error.message)
+            self.queue.end(item, "Invalid", error=error.message, dead=True)
             return 0.0
         lane.window.cap = function.reserved or None
         rules = _rules(config, function.dialect)
@@ -297,7 +297,7 @@ class Dispatcher:
         except (Throttled, Disabled, Conflict) as error:
             result = Result(_error_json(error), "throttled")
         except NotFound as error:
-            self.queue.end(item, "Invalid", error=error.message)
+            self.queue.end(item, "Invalid", error=error.message, dead=True)
             return 0.0
         except OperationError as error:  # too large, or what cannot be: trying again would not help
             failed = Result(_error_json(error), "unhandled")

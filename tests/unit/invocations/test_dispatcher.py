@@ -221,12 +221,15 @@ def test_a_reserved_concurrency_of_0_goes_straight_to_the_dead_letters(tmp_path:
     stage(tmp_path, test, failing(Throttled("reserved")))
 
 
-def test_a_function_that_is_gone_makes_it_invalid(tmp_path: Path) -> None:
+def test_a_function_that_is_gone_makes_it_an_invalid_dead_letter(tmp_path: Path) -> None:
     async def test(one: Stage) -> None:
         await one.queue.enqueue(invocation(1, "nobody"))
         await one.reaches(1, "Invalid", "nobody")
         await one.queue.enqueue(invocation(2), task_id="t")
         await one.reaches(2, "Invalid")
+        (letter,), _ = await one.queue.dead_letters("nobody")
+        assert (letter.request_id, letter.payload) == ("id-1", invocation(1).payload)
+        assert (await one.queue.sizes()).dead == 2
 
     stage(tmp_path, test, failing(NotFound("no version 7", "version")))
 
