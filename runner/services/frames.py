@@ -8,6 +8,7 @@ from dataclasses import dataclass
 HEADER = re.compile(rb"\x1e([OEIAoeiaD])([^\x1e\x1f\n]{1,120})\x1f(\d{1,6})\x1f")
 MAYBE = re.compile(rb"\x1e([OEIAoeiaD]([^\x1e\x1f\n]{0,120}(\x1f\d{0,6})?)?)?")
 RAW_LIMIT = 8192  # a line of raw output is cut here
+BRACKET = re.compile(rb"(?:(START|FC Invoke Start)|END|FC Invoke End) RequestId: (\S+)")
 RECORD, ACCESS = "record", "access"
 STREAMS = {"A": ACCESS, "O": "stdout", "E": "stderr", "R": "raw", "I": RECORD}
 
@@ -24,12 +25,16 @@ class Unit:
 
 
 class FrameParser:
-    """Feed bytes in any pieces, get units in order."""
+    """Feed bytes in any pieces, get units in order.
+
+    Raw output belongs to the invocation between whose first and last line it stands, if that is the only one.
+    """
 
     def __init__(self) -> None:
         self._data = b""
         self._raw = b""
         self._parts: dict[tuple[str, str], list[bytes]] = {}
+        self._running: set[str] = set()
 
     def feed(self, data: bytes) -> list[Unit]:
         """The units that `data` completes."""
@@ -51,9 +56,7 @@ class FrameParser:
         units: list[Unit] = []
         self._take_raw(self._data, units)
         self._data = b""
-        if self._raw:
-            units.append(_unit("R", "-", self._raw))
-            self._raw = b""
+        self._end_raw(units)
         for (kind, request_id), parts in self._parts.items():
             units.append(_unit(kind, request_id, b"".join(parts)))
         self._parts.clear()
@@ -87,6 +90,7 @@ class FrameParser:
             self._parts.setdefault(key, []).append(payload)
             return
         whole = b"".join([*self._parts.pop(key, []), payload])
+        self._follow(key[0], request_id, whole, units)
         units.append(_unit(key[0], request_id, whole))
 
     def _take_raw(self, raw: bytes, units: list[Unit]) -> None:
@@ -95,8 +99,27 @@ class FrameParser:
         if len(self._raw) - whole > RAW_LIMIT:
             whole = len(self._raw)
         if whole:
-            units.append(_unit("R", "-", self._raw[:whole]))
+            units.append(_unit("R", self._whose(), self._raw[:whole]))
             self._raw = self._raw[whole:]
+
+    def _end_raw(self, units: list[Unit]) -> None:
+        """A line of raw output that nobody has ended ends here."""
+        if self._raw:
+            units.append(_unit("R", self._whose(), self._raw))
+            self._raw = b""
+
+    def _follow(self, kind: str, request_id: str, payload: bytes, units: list[Unit]) -> None:
+        """Know which invocations are running: from first and last lines, and records."""
+        bracket = BRACKET.match(payload) if kind == "O" else None
+        if kind == "I" or (bracket is not None and bracket[2] == request_id.encode()):
+            self._end_raw(units)
+            if bracket is not None and bracket[1]:
+                self._running.add(request_id)
+            else:
+                self._running.discard(request_id)
+
+    def _whose(self) -> str:
+        return next(iter(self._running)) if len(self._running) == 1 else "-"
 
 
 def _unit(kind: str, request_id: str, payload: bytes) -> Unit:

@@ -9,6 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from snapfork.runner.processes import stdio
@@ -190,6 +191,22 @@ def test_any_split_of_the_bytes_gives_the_same_units(
     names = {"O": "stdout", "E": "stderr"}
     expected = [(names[k], i, d.decode("utf-8", "backslashreplace").removesuffix("\n")) for k, i, d in said]
     assert texts(units) == expected
+
+
+@pytest.mark.parametrize("first, last", [("START", "END"), ("FC Invoke Start", "FC Invoke End")])
+def test_raw_output_is_that_of_the_one_invocation_that_runs(first: str, last: str) -> None:
+    def said(kind: str, name: str, text: str) -> bytes:
+        return b"".join(stdio.frames(kind, name, text.encode()))
+
+    begin, other = (said("O", name, f"{first} RequestId: {name} Version: 1\n") for name in ("a", "b"))
+    end = said("O", "a", f"{last} RequestId: a\nREPORT RequestId: a\n")
+    record = said("I", "b", "{}")
+    fake = said("O", "a", f"{first} RequestId: c\n")
+    data = b"".join([b"0", begin, b"1\n", fake, b"2", other, b"3\n", end, b"4\n", record, b"5", begin, b"6"])
+    parser = FrameParser()
+    raw = [unit for unit in [*parser.feed(data), *parser.finish()] if unit.stream == "raw"]
+    owners = [("-", "0"), ("a", "1"), ("a", "2"), ("-", "3"), ("b", "4"), ("-", "5"), ("a", "6")]
+    assert [(unit.request_id, unit.text) for unit in raw] == owners
 
 
 @given(st.binary(max_size=300))
