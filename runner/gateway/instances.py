@@ -39,6 +39,8 @@ class Instance:
     """One forked (or spawned) process. `number` never repeats; the pid arrives after the fork.
 
     status, peak: its wait status and the most memory it had resident in bytes, once its parent has said so.
+    swift: its latest requests were short. stuck: looks in a row at which the same one ran. seen_, surveyed:
+    counters of its page at the last look; see sharing.py.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Instance:
         "free_slots",
         "fresh",
         "generation",
+        "guard",
         "idle_since_ns",
         "leave_ns",
         "lent_requests",
@@ -64,7 +67,13 @@ class Instance:
         "start",
         "starter",
         "state",
+        "seen_busy_ns",
+        "seen_done",
+        "seen_started",
         "status",
+        "stuck",
+        "surveyed",
+        "swift",
         "trial",
         "words",
     )
@@ -76,6 +85,7 @@ class Instance:
         self.nslots = nslots
         self.channel: Channel | None = None
         self.words = kit.words
+        self.guard = kit.guard
         self.words[W_GENERATION] = generation
         self.free_slots = list(range(nslots - 1, -1, -1))
         self.loans: dict[int, Connection] = {}
@@ -92,6 +102,12 @@ class Instance:
         self.cause = ""
         self.leave_ns = 0
         self.trial = False
+        self.swift = False
+        self.stuck = 0
+        self.surveyed = 0
+        self.seen_started = 0
+        self.seen_done = 0
+        self.seen_busy_ns = 0
         self.pool: Supply | None = None
         self.starter: Starter | None = None
         self.status: int | None = None
@@ -140,6 +156,14 @@ class Instance:
             conn.place,
         )
         return frames.pack_loan(frame)
+
+    def forget(self, conn: Connection) -> None:
+        """A loan is over that this instance does not give back."""
+        del self.loans[conn.loan_id]
+        self.free_slots.append(conn.slot)
+        if self.slot(conn.slot)[0] != conn.loan_id or not self.slot(conn.slot)[2]:
+            self.lent_requests -= 1
+        conn.instance = None
 
     def kind_for(self, arrived_ns: int) -> int:
         """The start kind of a request that has come at `arrived_ns` and is to be lent to this instance."""
@@ -205,5 +229,6 @@ class Instance:
             self.pidfd = -1
         if self.state != GONE or self.channel is not None:
             self.channel = None
+            self.guard.close()
             page.unmap(self.words)
         self.state = GONE

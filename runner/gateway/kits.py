@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 from snapfork.runner.gateway.pipes import output_pipe
 from snapfork.runner.wire import fds, page
+from snapfork.runner.wire.guard import Guard, reopen
 
 AHEAD = 2
 REFILL_S = 0.005
@@ -20,9 +21,9 @@ SCARCE = 0.6
 
 
 class Kit:
-    """What every instance needs, made ahead of the order: control pair, page, log pipe."""
+    """What every instance needs, made ahead of the order: control pair, page and its lock, log pipe."""
 
-    __slots__ = ("control", "log_read", "theirs", "words")
+    __slots__ = ("control", "guard", "log_read", "theirs", "words")
 
     def __init__(self, nslots: int, user: tuple[int, int, str] | None = None) -> None:
         """Raises OSError when descriptors are out."""
@@ -32,12 +33,15 @@ class Kit:
             undo.callback(child.close)
             page_fd = page.make_page(nslots)
             undo.callback(os.close, page_fd)
+            their_page_fd = reopen(page_fd)
+            undo.callback(os.close, their_page_fd)
             self.log_read, log_write = output_pipe(user)
             undo.callback(fds.close_all, [self.log_read, log_write])
             self.words = page.map_words(page_fd, nslots)
             undo.pop_all()
         self.words[page.W_MAGIC] = page.MAGIC
-        self.theirs = [child.detach(), page_fd, log_write]
+        self.guard = Guard(page_fd)
+        self.theirs = [child.detach(), their_page_fd, log_write]
 
     def handed_over(self) -> None:
         """The order has been sent: only the child keeps its ends."""
@@ -47,6 +51,7 @@ class Kit:
     def discard(self) -> None:
         self.handed_over()
         self.control.close()
+        self.guard.close()
         page.unmap(self.words)
         os.close(self.log_read)
 

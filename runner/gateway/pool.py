@@ -12,6 +12,7 @@ from snapfork.runner.gateway.answers import Extra
 from snapfork.runner.gateway.children import reap_orphan
 from snapfork.runner.gateway.connection import Connection
 from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance
+from snapfork.runner.gateway.sharing import Sharing, weigh
 from snapfork.runner.gateway.starter import Starter
 from snapfork.runner.gateway.supply import Supply
 from snapfork.runner.policy.elastic import growth
@@ -60,6 +61,7 @@ class Pool(Supply):
         self.allowance_ns = 0
         self._growing = False
         self._grown_ns = 0
+        self._sharing = Sharing(self)
 
     # -- configuration -------------------------------------------------------------------------------
 
@@ -117,11 +119,16 @@ class Pool(Supply):
 
     def _serve(self, conn: Connection) -> bool:
         concurrency = self.limits.concurrency
+        may_share = self.shares and not conn.direct
+        if may_share and self._sharing.crowded and self._share(conn):
+            return True
         while self.idle:
             number, one = self.idle.popitem()
             if one.state == READY and not one.loans and not one.running:
                 self._lend(one, conn, WARM)
                 return True
+        if may_share and self._share(conn):
+            return True
         if concurrency == 1 and self._all_lent():
             return False
         total = self.total
@@ -137,6 +144,15 @@ class Pool(Supply):
             self.start(self.mode, conn)
         else:
             return False
+        return True
+
+    def _share(self, conn: Connection) -> bool:
+        """Lend to an instance that holds others, from which it may be taken back."""
+        one = self._sharing.holder()
+        if one is None:
+            return False
+        self._lend(one, conn, WARM)
+        self._sharing.look_soon()
         return True
 
     def _all_lent(self) -> bool:
@@ -263,6 +279,8 @@ class Pool(Supply):
         one.free_slots.append(conn.slot)
         if back.requests == 0:
             one.lent_requests -= 1
+        if self.shares:
+            weigh(one)
         if one.recalled:
             one.recalled = False
             one.demand(self._demanding)

@@ -18,6 +18,7 @@ from snapfork.runner.gateway.starter import Starter
 from snapfork.runner.gateway.tally import Tally
 from snapfork.runner.policy.elastic import MOST_INSTANCES, Census, StartFailures, Wanted, starts_needed
 from snapfork.runner.policy.placement import Limits
+from snapfork.runner.policy.sharing import MOST_HELD
 from snapfork.runner.processes import memory
 from snapfork.runner.wire import frames
 from snapfork.runner.wire.frames import FORK, START_NAMES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SPARE_DELAY_S = 0.02
 """Spares are topped up a moment after one was taken, so that the fork does not compete with the request."""
+MANY_REQUESTS = 1000
+"""An instance that serves fewer holds one connection at a time."""
 OOM_SCORE = 800
 """When memory runs out the kernel is to take an instance, not a template (300) or the gateway."""
 
@@ -37,6 +40,7 @@ class Supply(ABC):
     user: whom its processes run as, None for the runner's own. minimum: provisioned instances, whatever its
     settings say. patient: a deployed unit's, whose timeout counts the run alone, however long a request has
     waited for its turn. ceiling: how many instances there may be at most for requests that would wait long.
+    shares: its instances, which serve one request at a time, may hold several connections; slots: how many.
     farewell_ns: how long its pre-stop may take.
     """
 
@@ -57,6 +61,8 @@ class Supply(ABC):
         self.minimum = 0
         self.patient = False
         self.ceiling = 0
+        self.shares = False
+        self.slots = 1
         self.farewell_ns = 0
         self.last_forked_ns = 0
         short = f"out of file descriptors: {name} cannot start instances (raise `ulimit -n`)."
@@ -89,6 +95,8 @@ class Supply(ABC):
         self.limits = Limits(settings["concurrency"], maximum, self.core.cores)
         grows = self.patient and settings["concurrency"] == 1 and not settings["max_instances"]
         self.ceiling = MOST_INSTANCES if grows else 0
+        self.shares = _shares(settings, interface) and not self.patient
+        self.slots = MOST_HELD if self.shares else settings["concurrency"]
         self._kits.discard()
 
     # -- counting ----------------------------------------------------------------------------------------
@@ -114,7 +122,7 @@ class Supply(ABC):
     def _can_start(self, *, asked: bool) -> bool:
         if self.starter is None or not self._failures.may_start(self.core.clock(), asked=asked):
             return False
-        return self._kits.ready(self.limits.concurrency)
+        return self._kits.ready(self.slots)
 
     def _start_one(self) -> None:
         if self._can_start(asked=True):
@@ -132,9 +140,9 @@ class Supply(ABC):
         if self.starter is None:
             raise AssertionError("start() needs a template")
         core = self.core
-        kit = self._kits.take(self.limits.concurrency)
+        kit = self._kits.take(self.slots)
         number = next(core.numbers)
-        one = Instance(number, kind, self.generation, self.limits.concurrency, kit, core.clock())
+        one = Instance(number, kind, self.generation, self.slots, kit, core.clock())
         one.pool = self
         one.starter = self.starter
         one.trial = trial
@@ -241,7 +249,7 @@ class Supply(ABC):
 
     def has_room(self) -> bool:
         """Whether there are descriptors for one more instance."""
-        return self._kits.ready(self.limits.concurrency)
+        return self._kits.ready(self.slots)
 
     def spare_descriptors(self) -> None:
         """Let go of what is only kept for a start that may come."""
@@ -249,10 +257,10 @@ class Supply(ABC):
 
     @property
     def descriptors(self) -> int:
-        """How many this process has open for its instances and what is made ahead: control, pidfd and log
-        pipe of an instance, five for a kit, and the connections that are lent."""
+        """How many this process has open for its instances and what is made ahead: control, page,
+        pidfd and log pipe of an instance, six for a kit, and the connections that are lent."""
         lent = sum(len(one.loans) for one in self.instances.values())
-        return 3 * len(self.instances) + lent + 5 * len(self._kits)
+        return 4 * len(self.instances) + lent + 6 * len(self._kits)
 
     def pages(self) -> list[memoryview]:
         """The pages of living instances, for meters."""
@@ -261,3 +269,9 @@ class Supply(ABC):
     def close(self) -> None:
         """Release what was made ahead."""
         self._kits.discard()
+
+
+def _shares(settings: dict[str, Any], interface: str) -> bool:
+    """Whether instances are such as go from connection to connection, and live long enough for it."""
+    lives_long = (settings["max_requests"] or MANY_REQUESTS) >= MANY_REQUESTS
+    return interface == "wsgi" and settings["concurrency"] == 1 and lives_long

@@ -9,7 +9,7 @@ from snapfork.runner.gateway.instances import LEAVING, READY, STARTING, Instance
 from snapfork.runner.gateway.pool import Pool
 from snapfork.runner.policy.elastic import idle_leavers, surplus_spares
 from snapfork.runner.processes.memory import rss_bytes
-from snapfork.runner.wire.page import RUNNING, W_HEARTBEAT, W_WAITING
+from snapfork.runner.wire.page import RUNNING, W_CURRENT, W_HEARTBEAT, W_WAITING
 
 STALE_NS = 5 * 10**9
 """An event loop that has not turned for so long is blocked: its instance is killed."""
@@ -93,7 +93,10 @@ def _refuse_unstarted(pool: Pool, now: int, limit: int) -> None:
 def _check_time(pool: Pool, one: Instance, now: int, timeout: int, alone: bool) -> None:
     late = False
     grace = 0 if alone else STALE_NS
-    for conn in one.loans.values():
+    current = one.words[W_CURRENT]
+    for number, conn in one.loans.items():
+        if pool.shares and number != current and len(one.loans) > 1:
+            continue  # it waits for another, and is taken back in time
         loan, state, requests, since = one.slot(conn.slot)
         if loan == conn.loan_id and requests:
             if requests == 1 and not pool.patient:
@@ -144,7 +147,7 @@ def _check_memory(pool: Pool, one: Instance) -> None:
         return  # it has just died
     if used <= pool.settings["memory"]:
         return
-    if one.running == 1 and one.loans:
+    if one.loans and (one.running == 1 or (one.running and pool.shares)):
         one.kill("memory")
     elif one.state == READY:
         pool.dismiss(one)

@@ -18,6 +18,7 @@ from snapfork.runner.processes.cold import Cold
 from snapfork.runner.processes.link import Link
 from snapfork.runner.processes.touched import Touched
 from snapfork.runner.wire import fds, frames, page
+from snapfork.runner.wire.guard import Guard
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -113,12 +114,12 @@ def rehearse(prepared: Prepared, rounds: int = REHEARSALS) -> None:
     three or four pages that it is the first to write to: 150 of a thousand page copies of a Flask start.
     """
     ours = os.dup(1)
-    order = frames.pack_start(frames.StartFrame(frames.FORK, False, 1, 0, 0, 0, b""))
+    order = frames.pack_start(frames.StartFrame(frames.FORK, False, 2, 0, 0, 0, b""))
     for _ in range(rounds):
         control, gateway = fds.pair()
         read, write = os.pipe2(os.O_CLOEXEC)
         link = _begin(
-            prepared, frames.unpack_start(memoryview(order)), [control.detach(), page.make_page(1), write]
+            prepared, frames.unpack_start(memoryview(order)), [control.detach(), page.make_page(2), write]
         )
         link.ready()
         if prepared.served.interface == "asgi":
@@ -126,6 +127,8 @@ def rehearse(prepared: Prepared, rounds: int = REHEARSALS) -> None:
 
             asgi_loop.rehearse(prepared.served, link)
         link.sock.close()
+        if link.guard is not None:
+            link.guard.close()
         gateway.close()
         os.close(read)
         page.unmap(link.page.words)
@@ -170,9 +173,11 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
 def _connect(start: frames.StartFrame, received: list[int]) -> Link:
     """Take the descriptors of a start order: control socket, page, log pipe."""
     board = page.Page(page.map_words(received[1], start.nslots))
-    os.close(received[1])
     stdio.install(received[2], board.log_drops)
-    return Link(fds.adopt(received[0]), board, start.generation)
+    guard = Guard(received[1]) if start.nslots > 1 else None  # else there is never a second loan
+    if guard is None:
+        os.close(received[1])
+    return Link(fds.adopt(received[0]), board, start.generation, guard)
 
 
 def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: list[int]) -> None:

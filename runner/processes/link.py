@@ -12,6 +12,7 @@ import time
 from snapfork.runner.http.routes import Place
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import CLEAN, END, FORK, KEEP, RETRY, SPARE, SPAWN, START_NAMES, WARM
+from snapfork.runner.wire.guard import Guard
 from snapfork.runner.wire.page import Page
 
 __all__ = [
@@ -81,19 +82,34 @@ class Loan:
 class Link:
     """The control socket and the page of this instance.
 
-    A loop serves `loans` until `closed`, or until `leave_level()` is set and no loan is left.
+    A loop serves `loans` until `closed`, or until `leave_level()` is set and no loan is left. `guard`: under
+    its lock the gateway may take loans back that are not worked on; see `turn_to`.
     """
 
-    __slots__ = ("_leaving", "closed", "fd", "generation", "loans", "page", "sock")
+    __slots__ = (
+        "_current",
+        "_floor",
+        "_leaving",
+        "closed",
+        "fd",
+        "generation",
+        "guard",
+        "loans",
+        "page",
+        "sock",
+    )
 
-    def __init__(self, sock: socket.socket, page: Page, generation: int) -> None:
+    def __init__(self, sock: socket.socket, page: Page, generation: int, guard: Guard | None = None) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.page = page
         self.generation = generation
+        self.guard = guard
         self.closed = False
         self.loans: dict[int, Loan] = {}
         self._leaving = 0
+        self._current = 0
+        self._floor = 0
 
     def accept(self, frame: frames.LoanFrame, fd: int) -> Loan:
         """Take a loan that arrived with the start order."""
@@ -125,7 +141,9 @@ class Link:
                 return loans
             if view[0] == frames.LOAN:
                 frame = frames.unpack_loan(view[:size])
-                if received:
+                if frame.id < self._floor:
+                    pass  # taken back before we saw it
+                elif received:
                     loans.append(self.accept(frame, received.pop(0)))
                 else:
                     self._refuse(frame)
@@ -139,6 +157,24 @@ class Link:
         back = frames.ReturnFrame(KEEP, False, 0, frame.id, 0, 0, frame.prefix)
         self._send(frames.pack_return(back))
         os.write(2, b"out of file descriptors (are files closed?): this instance leaves\n")
+
+    def turn_to(self, loan: Loan) -> list[Loan]:
+        """Work on `loan` from now on; its connection alone may be touched. Returns the loans that the gateway
+        has taken back meanwhile, `loan` perhaps among them: they are to be forgotten without a word."""
+        guard, page = self.guard, self.page
+        if guard is None or loan.id == self._current:
+            return []
+        taken: list[Loan] = []
+        guard.lock()
+        if page.taken != self._floor:
+            self._floor = floor = page.taken
+            taken = [one for one in self.loans.values() if one.id < floor and one.id != self._current]
+        self._current = 0 if loan in taken else loan.id
+        page.turned_to(self._current)
+        guard.unlock()
+        for one in taken:
+            del self.loans[one.id]
+        return taken
 
     def must_return(self, loan: Loan) -> bool:
         """True when the loan is to be given back before a further request is read from it."""

@@ -41,6 +41,15 @@ def runnable() -> int:
         return int(file.read(200).split()[3].partition(b"/")[0])
 
 
+def sleeps(pid: int) -> bool:
+    """Whether a process waits for something else than a processor; True when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return file.read(512).rpartition(b") ")[2][:1] != b"R"
+    except OSError:
+        return True
+
+
 def prefer_for_oom_kill(pid: int | str, score: int) -> None:
     """Raise a process's chance of being taken when memory runs out, as far as the system allows it."""
     with contextlib.suppress(OSError):

@@ -44,6 +44,9 @@ class Host(Protocol):
     def glance(self, conversation: Conversation) -> bool:
         """The same while other connections wait: as short as a busy client takes."""
 
+    def has_others(self) -> bool:
+        """Whether this process has other connections to look after: this one is held meanwhile."""
+
 
 class Conversation:
     """Serves one loan. `abandoned` is set by another thread that has answered in the app's place."""
@@ -75,6 +78,7 @@ class Conversation:
         "request_id",
         "served",
         "started_ns",
+        "watched",
         "wire",
     )
 
@@ -109,9 +113,18 @@ class Conversation:
         self._rest = b""
         self._turn_ends = 0
         self._work_ends = 0
+        self.watched = False
 
-    def run(self) -> None:
-        """Serve until the loan is given back."""
+    @property
+    def is_over(self) -> bool:
+        """Whether the loan has been given back."""
+        return self._closed
+
+    def run(self, readable: bool = False) -> None:
+        """Serve until the loan is given back, or is between two messages while others are to be looked after.
+
+        readable: there are bytes on the connection.
+        """
         data, self.loan.prefix = self.loan.prefix, b""
         while not (self._closed or self.abandoned):
             end = find_end(data)
@@ -119,8 +132,11 @@ class Conversation:
                 data = self._message(data, end)
             elif data:
                 self.give_back(RETRY if len(data) > self.served.settings["head_size"] else KEEP, data)
+            elif readable or self._stays():
+                readable = False
+                data = self._receive()
             else:
-                data = self._more()
+                return
 
     def give_back(self, how: int, leftover: bytes = b"", flags: int = 0) -> None:
         """Close this process's descriptor and return the loan; only the first call counts."""
@@ -129,16 +145,32 @@ class Conversation:
             self.wire.close()
             self.link.give_back(self.loan, how, leftover, flags)
 
-    def _more(self) -> bytes:
-        """Between two messages: the next bytes, or b"" when there are none (yet)."""
-        link, loan = self.link, self.loan
-        if link.must_return_now(loan):
+    def forget(self) -> None:
+        """The gateway has taken the connection back."""
+        self._closed = True
+        self.wire.close()
+
+    def _stays(self) -> bool:
+        """Between two messages: whether bytes have come. If not, it was given back, or others are there."""
+        link, host = self.link, self._host
+        if link.must_return_now(self.loan):
             stay = False
         elif self.page.demand:
-            stay = self._in_turn() and self._host.glance(self)
+            stay = self._in_turn() and host.glance(self)
+        elif host.has_others():
+            return False
         else:
-            stay = self._host.linger(self)
+            stay = host.linger(self)
+            if not stay and host.has_others() and not link.must_return(self.loan):
+                return False
         if not stay:
+            self.give_back(KEEP)
+        return stay
+
+    def _receive(self) -> bytes:
+        """The next bytes, or b"" when there are none (yet). Nothing is read that is to go back first."""
+        link, loan = self.link, self.loan
+        if link.must_return_now(loan):
             self.give_back(KEEP)
             return b""
         if self.wire.is_unix:

@@ -1,9 +1,11 @@
-"""WSGI at concurrency 1: one blocking loop over the control socket and one connection, no event loop."""
+"""WSGI at concurrency 1: one blocking loop over the control socket and some connections, no event loop."""
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -36,45 +38,112 @@ def run(served: Served, link: Link, first: Loan | None) -> None:
 
 
 class Loop:
-    """`waiting` holds loans that have come and are not served yet."""
+    """`waiting`: loans that have come and are not served yet; `held`: connections between two messages, by
+    their descriptors. All but the one that is worked on may be taken back by the gateway at any time."""
 
     def __init__(self, served: Served, link: Link) -> None:
         self.served = served
         self.link = link
         self.waiting: deque[Loan] = deque()
+        self.held: dict[int, Conversation] = {}
         self._kind = Conversation if served.ledger is None else Noted
         self._left = served.settings["max_requests"]
-        self._both: select.poll | None = None  # control socket and connection; made when first needed
-        self._watched = -1
+        self._poll: select.poll | None = None  # control socket and connections; made when first needed
+        self._tidied_ns = 0
 
     def run(self) -> None:
         link, waiting = self.link, self.waiting
-        control: select.poll | None = None
         while True:
             while waiting:
                 self._serve(waiting.popleft())
             if link.closed:
                 return
+            if self.held:
+                self._round()
+                continue
             if link.leave_level() and not link.loans:
                 waiting.extend(link.receive())  # lent before the gateway knew that we leave
                 if not waiting:
                     return
                 continue
-            if control is None:
-                control = select.poll()
-                control.register(link.fd, select.POLLIN)
-            control.poll(OUTPUT_MS if stdio.pump() else None)
+            self._polled().poll(OUTPUT_MS if stdio.pump() else None)
             waiting.extend(link.receive())
 
     def _serve(self, loan: Loan) -> None:
+        if not self._turn_to(loan):
+            return
         conversation = self._kind(self.served, self.link, loan, self)
         if self.link.leave_level():
             conversation.give_back(KEEP, loan.prefix)
             return
         conversation.run()
-        if self._both is not None and self._watched >= 0:
-            self._both.unregister(self._watched)
-            self._watched = -1
+        self._put_aside(conversation)
+
+    def _round(self) -> None:
+        """Wait for the held connections and the gateway, and serve each that has something."""
+        link, held = self.link, self.held
+        hurried = link.page.demand or link.leave_level()
+        events = self._polled().poll(0 if hurried else LINGER_MS)
+        ready = []
+        heard = False
+        for fd, _ in events:
+            if fd == link.fd:
+                heard = True
+                self.waiting.extend(link.receive())
+                if link.closed:
+                    return
+            else:
+                ready.append(held[fd])
+        for conversation in ready:
+            if self._turn_to(conversation.loan):
+                del held[conversation.loan.fd]
+                conversation.run(True)
+                self._put_aside(conversation)
+        now = time.monotonic_ns()
+        if heard or not ready or now - self._tidied_ns > LINGER_MS * 1_000_000:
+            self._tidied_ns = now
+            for conversation in list(held.values()):
+                idle = now - conversation.started_ns > LINGER_MS * 1_000_000
+                if (idle or link.must_return(conversation.loan)) and self._turn_to(conversation.loan):
+                    conversation.give_back(KEEP)
+                    self._put_aside(conversation)
+
+    def _turn_to(self, loan: Loan) -> bool:
+        """Work on `loan`, and forget what the gateway has taken back; False when `loan` is among that."""
+        for taken in self.link.turn_to(loan):
+            conversation = self.held.get(taken.fd)
+            if conversation is not None and conversation.loan is taken:
+                conversation.forget()
+                self._put_aside(conversation)
+            else:
+                if taken in self.waiting:
+                    self.waiting.remove(taken)
+                os.close(taken.fd)
+        return loan.id in self.link.loans
+
+    def _put_aside(self, conversation: Conversation) -> None:
+        """It has done what it could: it is over, or held."""
+        fd = conversation.loan.fd
+        if not conversation.is_over:
+            self.held[fd] = conversation
+            self._watch(conversation)
+            return
+        self.held.pop(fd, None)
+        if conversation.watched:
+            self._polled().unregister(fd)
+
+    def _watch(self, conversation: Conversation) -> select.poll:
+        poll = self._polled()
+        if not conversation.watched:
+            conversation.watched = True
+            poll.register(conversation.loan.fd, select.POLLIN)
+        return poll
+
+    def _polled(self) -> select.poll:
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.link.fd, select.POLLIN)
+        return self._poll
 
     def begins(self) -> None:
         """Leave after the last request that this process may serve."""
@@ -83,16 +152,14 @@ class Loop:
             if self._left <= 0:
                 self.link.leave()
 
+    def has_others(self) -> bool:
+        """Whether there are connections besides the one that is worked on."""
+        return bool(self.held or self.waiting)
+
     def linger(self, conversation: Conversation) -> bool:
         """Wait for the connection's next request; anything from the gateway comes first."""
-        link, both = self.link, self._both
-        if both is None:
-            both = self._both = select.poll()
-            both.register(link.fd, select.POLLIN)
-        if self._watched < 0:
-            self._watched = conversation.loan.fd
-            both.register(self._watched, select.POLLIN)
-        ready = both.poll(LINGER_MS)
+        link = self.link
+        ready = self._watch(conversation).poll(LINGER_MS)
         if not ready:
             return False
         for fd, _ in ready:
@@ -142,6 +209,9 @@ class _PrivateLoop(Loop):
         return False
 
     def glance(self, conversation: Conversation) -> bool:
+        return False
+
+    def has_others(self) -> bool:
         return False
 
     def _serve(self, loan: Loan) -> None:

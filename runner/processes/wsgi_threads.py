@@ -235,6 +235,10 @@ class Crew:
         """Other threads may be free for what waits."""
         return False
 
+    def has_others(self) -> bool:
+        """Those are looked after by other threads."""
+        return False
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it has been woken often enough
             os.write(self._wake_write, b"\0")

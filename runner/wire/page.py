@@ -16,10 +16,12 @@ MAGIC = 0x736E6170666F726B  # "snapfork"
 # Words written by the gateway.
 W_MAGIC, W_GENERATION, W_LEAVE, W_DEMAND, W_STOPPING = 0, 1, 2, 3, 4
 W_RECALL = 5  # loans with a smaller id go back before a further request
+W_TAKEN = 6  # those with a smaller id are not the instance's any more, but for the one in W_CURRENT
 # Words written by the instance.
 W_BUSY, W_STARTED, W_DONE, W_HEARTBEAT, W_WAITING = 8, 9, 10, 11, 12
 W_LOANS = 13  # loans whose first request has begun
 W_DURATION, W_STREAMS, W_READY, W_CUT, W_LOG_DROPS, W_LEAVING = 14, 15, 16, 17, 18, 19
+W_CURRENT = 20  # the loan that is worked on; W_TAKEN and this one change under the page's lock (guard.py)
 W_STATUS = 24  # five words: 1xx .. 5xx
 W_BUCKETS = 32  # len(BUCKETS_NS) + 1 words
 W_SLOTS = 64
@@ -80,6 +82,14 @@ class Page:
     def recalled(self, loan: int) -> bool:
         """True when who gets further requests on the connection of `loan` is to be decided anew."""
         return loan < self.words[W_RECALL]
+
+    @property
+    def taken(self) -> int:
+        return self.words[W_TAKEN]
+
+    def turned_to(self, loan: int) -> None:
+        """Said with the lock held: `loan` is worked on, and may not be taken."""
+        self.words[W_CURRENT] = loan
 
     @property
     def demand(self) -> int:

@@ -39,6 +39,23 @@ def test_a_slow_request_does_not_hold_up_another_connection() -> None:
         assert len(first) == 2
 
 
+def test_connections_that_share_an_instance_do_not_wait_for_a_slow_request_on_one_of_them() -> None:
+    with Serve("wsgi_app:app", "--concurrency=1", "--max-instances=3", app_dir=APPS) as server:
+        clients = [server.client() for _ in range(12)]
+        with ThreadPoolExecutor(12) as pool:
+
+            def many(client: Client) -> None:
+                for _ in range(100):
+                    assert ask(client, "/pid")[0] == 200
+
+            for _ in range(2):
+                list(pool.map(many, clients))
+                slow = [pool.submit(ask, client, "/slow?seconds=2") for client in clients[:2]]
+                list(pool.map(many, clients[2:]))
+                assert not any(one.done() for one in slow)
+                assert {one.result()[0] for one in slow} == {200}
+
+
 def test_four_slow_requests_run_side_by_side_in_threads() -> None:
     words = ("wsgi_app:app", "--concurrency=4", "--max-instances=1", "--spares=0")
     with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(4) as pool:

@@ -15,6 +15,7 @@ from typing import Self
 
 from snapfork.runner.processes.link import KEEP, WARM, Link
 from snapfork.runner.wire import fds, frames, page
+from snapfork.runner.wire.guard import Guard, reopen
 
 SLOTS = 40
 GENERATION = 1
@@ -110,7 +111,7 @@ class MiniGateway:
         self._set_up(unix)
         page_fd = page.make_page(SLOTS)
         self.words = page.map_words(page_fd, SLOTS)
-        os.close(page_fd)
+        self.guard = Guard(page_fd)
         self.words[page.W_GENERATION] = GENERATION
         self.control, theirs = fds.pair()
         self.pid = os.fork()
@@ -141,7 +142,7 @@ class MiniGateway:
             self.control.close()
             os.dup2(self.stderr, 2)
             sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
-            link = Link(control, page.Page(self.words), GENERATION)
+            link = Link(control, page.Page(self.words), GENERATION, Guard(reopen(self.guard.fd)))
             serve(link)
             link.bye()
             os._exit(0)
@@ -167,6 +168,7 @@ class MiniGateway:
             sock.close()
         self.listener.close()
         self.control.close()
+        self.guard.close()
         os.close(self.stderr)
 
     def exit_code(self) -> int:

@@ -179,11 +179,47 @@ def test_a_sticky_connection_is_read_on(concurrency: int, patient: None) -> None
         assert slot(gateway, 0, page.S_CONSUMED) == 5 * len(B)
 
 
-def test_a_new_loan_ends_the_wait_for_an_old_one(patient: None) -> None:
+def test_connections_are_held_and_served_by_turns(patient: None) -> None:
     with WsgiGateway(menu) as gateway:
-        gateway.lend(A).response()
-        assert gateway.lend(B).response()[2] == b"hello b"
-        assert gateway.returned().how == KEEP
+        clients = [gateway.lend(A) for _ in range(5)]
+        for _ in range(3):
+            for client in clients:
+                assert client.response()[2] == b"hello a"
+            for client in reversed(clients):
+                client.send(A)
+        assert not gateway.back
+        gateway.wait_word(page.W_LOANS, 5)
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_gateway_takes_back_what_waits_for_a_slow_request() -> None:
+    with WsgiGateway(menu) as gateway:
+        kept = gateway.lend(A)
+        kept.response()
+        gateway.lend(B).response()
+        slow = gateway.lend(path_gate(b"x"))
+        wait_for(lambda: "waiting x" in gateway.errors())
+        gateway.lend(B)  # not begun
+        kept.send(A)
+        with pytest.raises(BlockingIOError):
+            gateway.held[3].recv(1)
+        assert gateway.guard.try_lock()
+        assert gateway.word(page.W_CURRENT) == 3
+        gateway.words[page.W_TAKEN] = gateway.number + 1
+        gateway.guard.unlock()
+        assert gateway.held[1].recv(1000) == A
+        os.write(wsgiapps.GATE_WRITE, b".")
+        assert slow.response()[2] == b"passed ."
+        slow.send(B)
+        assert slow.response()[2] == b"hello b"
+        gateway.held[1].send(b"from the gateway")
+        assert kept.exactly(16) == b"from the gateway"
+        late = gateway.lend(A)
+        assert late.response()[2] == b"hello a"
+        gateway.leave()
+        gateway.wait_bye()
+        assert sorted(back.id for back in gateway.back) == [3, 5]
+        assert gateway.word(page.W_DONE) == gateway.word(page.W_STARTED) == 5
 
 
 @pytest.mark.parametrize("word", [page.W_DEMAND, page.W_LEAVE])
