@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.invocations.model import ErrorKind
-from snapfork.runner.processes.bracket import last_lines
+from snapfork.runner.processes.bracket import last_lines, timed_out
 
 if TYPE_CHECKING:
     from snapfork.runner.invocations.requests import Run
@@ -84,9 +83,7 @@ def _lambda(failure: Failure) -> dict[str, Any]:
     identity = failure.request_id
     match failure.kind:
         case "timeout":
-            clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(failure.at))
-            stamp = f"{clock}.{int(failure.at * 1000) % 1000:03d}Z"
-            said = f"{stamp} {identity} Task timed out after {failure.timeout:.2f} seconds"
+            said = _timed_out(failure, of_fc=False)
             return {"errorType": "Sandbox.Timedout", "errorMessage": said}
         case "process_exited":
             how = f"with error: {failure.exit}" if failure.exit else "without providing a reason"
@@ -109,9 +106,7 @@ def _fc(failure: Failure) -> dict[str, Any]:
     used = f"(duration: {round(failure.duration)}ms, maxMemoryUsage: {failure.memory:.2f}MB)"
     match failure.kind:
         case "timeout":
-            seconds = f"{failure.timeout:g} second" + ("" if failure.timeout == 1 else "s")
-            said = f"Function timed out after {seconds} (maxMemoryUsage: {failure.memory:.2f}MB)"
-            return {"errorMessage": said}
+            return {"errorMessage": _timed_out(failure, of_fc=True)}
         case "process_exited" | "out_of_memory":
             return {"errorMessage": f"Process exited unexpectedly before completing request {used}"}
         case "init_failed":
@@ -119,6 +114,12 @@ def _fc(failure: Failure) -> dict[str, Any]:
             lines = [[line.strip()] for line in _frames(failure.traceback)]
             return {"errorMessage": message, "errorType": kind.removeprefix("Runtime."), "stackTrace": lines}
     return {"errorMessage": failure.sentence, "errorType": _NAMES.get(failure.kind, "UnknownError")}
+
+
+def _timed_out(failure: Failure, *, of_fc: bool) -> str:
+    return timed_out(
+        failure.request_id, of_fc=of_fc, timeout_s=failure.timeout, at=failure.at, used_mb=failure.memory
+    )
 
 
 def _runner(failure: Failure) -> dict[str, Any]:

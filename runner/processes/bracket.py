@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 
 def last_lines(
@@ -23,3 +24,12 @@ def last_lines(
     if init_ms:
         told.append(f"Init Duration: {init_ms:.2f} ms")
     return f"END RequestId: {request_id}\n" + "\t".join(told)
+
+
+def timed_out(request_id: str, *, of_fc: bool, timeout_s: float, at: float, used_mb: float) -> str:
+    """The sentence about a run that was ended at its timeout; `at`: when, in seconds since 1970."""
+    if of_fc:
+        seconds = f"{timeout_s:g} second" + ("" if timeout_s == 1 else "s")
+        return f"Function timed out after {seconds} (maxMemoryUsage: {used_mb:.2f}MB)"
+    clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+    return f"{clock}.{int(at * 1000) % 1000:03d}Z {request_id} Task timed out after {timeout_s:.2f} seconds"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.processes import cold, stdio
-from snapfork.runner.processes.bracket import last_lines
+from snapfork.runner.processes.bracket import last_lines, timed_out
 from snapfork.runner.processes.cold import Cold
 from snapfork.runner.processes.link import START_NAMES, WARM
 from snapfork.runner.units import INVOCATION_HEADER
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 GONE = 499
 """The status of a request whose client left before it was answered."""
+TIMEOUT = "timeout"
+"""The error of a request that passed its timeout."""
 MAX_NAME = 100
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 MS = 1_000_000
@@ -130,7 +132,8 @@ class Ledger:
             account.ended = True
             self._bill(now_ns)
             self._running.pop(account, None)
-        lines = self._closing(account, now_ns) if account.bracketed else b""
+        late = self._late_line(account) if account.bracketed and error == TIMEOUT else b""
+        lines = late + self._closing(account, now_ns) if account.bracketed else b""
         data = json.dumps(self._record(account, status, error, now_ns)).encode() if self._records else b""
         if lines and data:
             stdio.conclude(account.id, lines, data)
@@ -212,6 +215,12 @@ class Ledger:
             billed_ms=math.ceil(account.billed_ns / MS), size_mb=self.memory_mb, used_mb=memory_mb(),
             init_ms=self._init_ms(account),
         )  # fmt: skip
+
+    def _late_line(self, account: Account) -> bytes:
+        """What is said of a run that others outlive, as of one whose process is ended for it."""
+        of_fc = self._speaks_fc(account)
+        said = timed_out(account.id, of_fc=of_fc, timeout_s=self.timeout, at=time.time(), used_mb=memory_mb())
+        return f"{said}\n".encode() if of_fc else f"{said}\n\n".encode()
 
     def _closing(self, account: Account, now_ns: int) -> bytes:
         """What stands below the app's own output."""

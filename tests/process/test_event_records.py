@@ -224,6 +224,9 @@ def test_a_request_that_passes_its_timeout_among_threads() -> None:
         assert client.response()[0] == 504
         (record,) = app.records()
         assert (record["status"], record["error"]) == (504, "timeout")
+        first, late, _, end, report = app.lines(record["id"])
+        assert first.startswith("START ") and end.startswith("END ") and report.startswith("REPORT ")
+        assert late.endswith(f"Z {record['id']} Task timed out after 30.00 seconds")
 
 
 def test_a_request_that_passes_its_timeout_on_a_loop() -> None:
@@ -231,10 +234,13 @@ def test_a_request_that_passes_its_timeout_on_a_loop() -> None:
         await asyncio.sleep(600)
 
     with EventGateway(app_, "asgi", timeout=0.1) as app:
-        client = app.request("POST", "/invoke", invocation={})
+        client = app.request("POST", "/invoke", invocation={"dialect": "fc"})
         assert client.response()[0] == 504
         (record,) = app.records()
         assert (record["status"], record["error"]) == (504, "timeout")
+        first, late, end, _ = app.lines(record["id"])
+        assert first.startswith("FC Invoke Start ") and end.startswith("FC Invoke End ")
+        assert re.fullmatch(r"Function timed out after 30 seconds \(maxMemoryUsage: \d+\.\d\dMB\)", late)
 
 
 def test_background_work_of_an_asgi_app_is_billed_to_its_request() -> None:
