@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from snapfork.adapter.snapshots import data, interpreter, libraries, patches, rebuild
+from snapfork.adapter.snapshots import (
+    data,
+    deposits,
+    interpreter,
+    libraries,
+    listeners,
+    patches,
+    rebuild,
+)
 from snapfork.adapter.snapshots.errors import SnapshotError
 from snapfork.adapter.snapshots.names import Names
 from snapfork.adapter.snapshots.ownership import Ownership
@@ -28,7 +36,7 @@ class Captured:
     where in `buffers` each of its own is.
 
     held: what the modules hold, by how it is written. sizes: bytes, by the same; what two hold is counted
-    for the first. is_elsewhere: whether something is only named.
+    for the first. is_elsewhere: whether something is only named. lost: what libraries will not have, in words.
     """
 
     modules: list[tuple[str, bool]]
@@ -40,10 +48,17 @@ class Captured:
     held: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     is_elsewhere: Callable[[Any], bool] = lambda _: False
+    lost: list[str] = field(default_factory=list)
 
 
-def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
-    """Pickle `app`, the state of the user's modules, what the app has set in libraries, and `state`."""
+def capture(
+    app: Any, ownership: Ownership, state: Any = None, start: interpreter.Start | None = None
+) -> Captured:
+    """Pickle `app`, the state of the user's modules, what the app has set in libraries, and `state`.
+
+    start: how the process was before; None for what can be known of it now.
+    """
+    start = start or interpreter.Start.of_process()
     ownership.settle()
     modules = ownership.modules()
     problems: list[tuple[Any, str]] = []
@@ -80,6 +95,9 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
     pickler = Pickler(out, ownership, names, note, buffers.append)
     referred = data.of(ownership.referred(), ownership, names)
     pickler.filled = data.filled(referred)
+    environ = interpreter.variables(start)
+    pickler.dump(environ)
+    pickler.dump([name for name, value in environ.items() if start.environ.get(name, value) != value])
     dump("the state of libraries", libraries.capture(early=True, imports=bool(ownership.referred())))
     # In the order in which their imports ended, so that what a module imports comes before it. Code comes
     # before data, whose hashes and comparisons may need it.
@@ -95,9 +113,23 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
             dump_each(name, one)
     dump("the state of libraries", libraries.capture(early=False, imports=bool(ownership.referred())))
     dump("what modules have put into libraries", patches.capture(ownership))
-    pickler.dump(interpreter.capture(ownership.app_dir))
+    pickler.dump(interpreter.capture(ownership.app_dir, start))
     dump("the app", app)
     dump("the lifespan's state", state)
+    known = pickler.memo.copy()
+    put = deposits.find(ownership, lambda thing: id(thing) in known)
+    dump("what libraries hold of the app", [listeners.signals(known), listeners.events(known)])
+    pickler.dump(len(put))
+    lost = []
+    for deposit in put:
+        refused = len(problems)
+        dump(deposit.place(), deposit)
+        pickler.dump(len(problems) == refused)
+        if len(problems) > refused:
+            del problems[refused:]
+            lost.append(f"{deposit.place()} will not have what the app has put there")
+        else:
+            pickler.references.add(deposit.module)
     named = [(name, hasattr(module, "__path__")) for name, module in modules.items()]
     references = pickler.references - set(modules)
     held = {
@@ -105,10 +137,10 @@ def capture(app: Any, ownership: Ownership, state: Any = None) -> Captured:
         for module, values in (contents | referred).items()
         for name, value in values.items()
         if not name.startswith("__")
-    }
+    } | {"os.environ": environ}
     large, slices = pickler.memory.buffers(buffers)
     stream = pickle.dumps(slices, PROTOCOL) + out.getbuffer()
-    return Captured(named, stream, large, problems, references, None, held, sizes, pickler.is_elsewhere)
+    return Captured(named, stream, large, problems, references, None, held, sizes, pickler.is_elsewhere, lost)
 
 
 def _contents(module: types.ModuleType) -> dict[str, Any]:
@@ -142,7 +174,10 @@ class Unpickler(pickle.Unpickler):
             return sys.modules[module]
         if kind == "globals":
             return vars(sys.modules[module])
-        return getattr(sys.modules[module], named[2])
+        thing = getattr(sys.modules[module], named[2])
+        if thing is None:
+            raise SnapshotError(f"{module}.{named[2]} is None here, and was not where it was captured")
+        return thing
 
 
 def release(captured: Captured) -> Any:
@@ -150,6 +185,7 @@ def release(captured: Captured) -> Any:
     for name, has_path in captured.modules:
         rebuild.make_module(name, has_path)
     unpickler = Unpickler(captured)
+    interpreter.set_variables(unpickler.load(), unpickler.load())
     libraries.release(unpickler.load())
     own = [sys.modules[name] for name, _ in captured.modules]
     for module in (*own, *own):  # code, then data
@@ -170,5 +206,12 @@ def release(captured: Captured) -> Any:
     interpreter.apply(unpickler.load())
     app = unpickler.load()
     captured.state = unpickler.load()
+    signals, events = unpickler.load()
+    listeners.connect(signals)
+    listeners.listen(events)
+    for _ in range(unpickler.load()):
+        deposit, is_whole = unpickler.load(), unpickler.load()
+        if is_whole:
+            deposits.put(deposit, importlib.import_module(deposit.module))
     rebuild.finish()
     return app

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from snapfork.adapter.snapshots import rebuild
+from snapfork.adapter.snapshots import listeners, rebuild
 from snapfork.adapter.snapshots.errors import Refused
 
 _STATE = ("options", "verify_flags", "verify_mode", "check_hostname", "minimum_version", "maximum_version")
@@ -67,6 +67,7 @@ def _has_own_certificate(context: ssl.SSLContext) -> bool:
 _OF_THE_TRANSACTION = ("identity_map", "_new", "_deleted", "_transaction", "_nested_transaction", "hash_key")
 
 REDUCERS: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("blinker.base", "Signal"): listeners.reduce_signal,
     ("sqlalchemy.pool.impl", "QueuePool"): _sqlalchemy_pool,
     ("sqlalchemy.orm.session", "Session"): _sqlalchemy_session,
     ("jinja2.environment", "Template"): _jinja_template,

@@ -1,4 +1,4 @@
-"""State that an app leaves in libraries, which travel by reference: hooks, loggers, environment variables.
+"""State that an app leaves in libraries, which travel by reference: hooks, loggers, settings.
 
 Each entry captures what the app has set and sets it again in the process that restores it.
 """
@@ -12,9 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from snapfork.adapter import hooks
-
-ENVIRONMENT = ("DJANGO_SETTINGS_MODULE", "FLASK_DEBUG", "FLASK_ENV")
-"""Variables that apps set themselves when they are imported and frameworks read later."""
+from snapfork.adapter.snapshots import options
 
 
 class Entry(NamedTuple):
@@ -96,9 +94,12 @@ def _loggers(_: bool) -> dict[str, dict[str, Any]]:
 def _logger(logger: logging.Logger, name: str) -> dict[str, Any]:
     usual = logging.WARNING if not name else logging.NOTSET
     handlers = [one for one in logger.handlers if type(one) is not logging.NullHandler]
-    if not (handlers or logger.filters or logger.disabled or not logger.propagate or logger.level != usual):
+    kind = type(logger) if type(logger) not in (logging.Logger, logging.RootLogger) else None
+    is_usual = logger.level == usual and logger.propagate and not logger.disabled and kind is None
+    if is_usual and not handlers and not logger.filters:
         return {}
     return {
+        "class": kind,
         "level": logger.level,
         "propagate": logger.propagate,
         "disabled": logger.disabled,
@@ -110,19 +111,25 @@ def _logger(logger: logging.Logger, name: str) -> dict[str, Any]:
 def _set_loggers(state: dict[str, dict[str, Any]]) -> None:
     for name, one in state.items():
         logger = logging.getLogger(name or None)
+        if one["class"] is not None:
+            logger.__class__ = one["class"]
         logger.setLevel(one["level"])
         logger.propagate, logger.disabled = one["propagate"], one["disabled"]
         logger.filters[:] = one["filters"]
         logger.handlers[:] = one["handlers"]
 
 
-def _environment(_: bool) -> dict[str, str]:
-    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+def _logging(_: bool) -> dict[str, Any]:
+    usual = (0, 10, 20, 30, 40, 50)
+    levels = {level: name for level, name in logging._levelToName.items() if level not in usual}
+    return {"levels": levels, "warnings": logging._warnings_showwarning is not None}  # type: ignore[attr-defined]
 
 
-def _set_environment(state: dict[str, str]) -> None:
-    for name, value in state.items():
-        os.environ.setdefault(name, value)
+def _set_logging(state: dict[str, Any]) -> None:
+    for level, name in state["levels"].items():
+        logging.addLevelName(level, name)
+    if state["warnings"]:
+        logging.captureWarnings(True)
 
 
 def _snapstart(_: bool) -> dict[str, list[Any]]:
@@ -145,9 +152,10 @@ def _set_snapstart(state: dict[str, list[Any]]) -> None:
 
 
 ENTRIES = (
-    Entry("environment", _environment, _set_environment, early=True),
     Entry("django", _django, _set_up_django, early=True),
     Entry("hooks", _hooks, _set_hooks),
     Entry("snapshot-restore-py", _snapstart, _set_snapstart),
     Entry("loggers", _loggers, _set_loggers),
+    Entry("logging", _logging, _set_logging),
+    Entry("options", options.capture, options.release),
 )

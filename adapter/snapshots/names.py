@@ -10,6 +10,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
+from snapfork.adapter.snapshots import deposits
 from snapfork.adapter.snapshots.ownership import Ownership
 
 # Equal copies do, or they have names of their own.
@@ -44,8 +45,9 @@ class Names:
                     self._keep.append(thing)
 
     def of(self, thing: object) -> tuple[str, str] | None:
-        """(module, attribute) of a library's object, else None."""
-        return self._found.get(id(thing))
+        """(module, attribute) of a library's object, else None: also for one that was put there later."""
+        found = self._found.get(id(thing))
+        return found if found is None or not deposits.is_installed(*found) else None
 
     def module_of_globals(self, namespace: dict[str, Any]) -> str | None:
         """The module whose globals `namespace` is, by value or by reference."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snapfork.adapter import calls, hooks, interface, marks
-from snapfork.adapter.snapshots import capture, file, ownership, problems, suspects
+from snapfork.adapter.snapshots import capture, file, interpreter, ownership, problems, suspects
 from snapfork.adapter.snapshots.errors import SnapshotError
 
 _MOST_NAMED = 20
@@ -81,18 +81,20 @@ def take(
     notes: Mapping[Hashable, str] | None = None,
     since: float | None = None,
     home: Any = None,
+    start: interpreter.Start | None = None,
 ) -> Snapshot:
     """As `snapshot`, for the runner, which calls the hooks itself.
 
     `settings` are kept in the file, and `state` travels with the app: what its lifespan has filled. `notes`
-    and `since`: see `suspects.find`. home: the module that the app is from, where it is known.
+    and `since`: see `suspects.find`. home: the module that the app is from, where it is known. start: how the
+    process was before the app.
     """
     kind = interface.detect(app)
     home = home or _home(app)
     directory = app_dir or (ownership.directory_of(home) if home else os.getcwd())
     wanted = [*by_value, "__main__"] if home is sys.modules.get("__main__") else by_value
     rule = ownership.Ownership(os.path.abspath(directory), wanted, by_reference)
-    captured = capture.capture(app, rule, state)
+    captured = capture.capture(app, rule, state, start)
     roots = {"app": app, "state": state} | captured.held
     if captured.problems:
         raise NotCapturable(problems.describe(captured.problems, roots))
@@ -111,7 +113,7 @@ def take(
         needs=sorted(rule.referred()),
         packages=packages(captured.references),
         settings=settings or {},
-        warnings=suspects.find(roots, captured.is_elsewhere, notes, since),
+        warnings=suspects.find(roots, captured.is_elsewhere, notes, since) + captured.lost,
         sizes=dict(sorted(captured.sizes.items(), key=lambda one: -one[1])[:_MOST_SIZES]),
     )
     return Snapshot(header, captured)

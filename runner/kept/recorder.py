@@ -7,6 +7,7 @@ freeze. A wrapper that somebody has kept goes on working. What C code opens by i
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import os
 import socket
@@ -23,7 +24,8 @@ _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR
 
 class Recorder:
     """files: paths opened for reading; written: for writing. variables: names asked for. peers: what was
-    connected to -> by which line. environ: the environment as it was at the beginning. draws: see there."""
+    connected to -> by which line. environ, directory, umask: as they were at the beginning. draws:
+    see there."""
 
     def __init__(self) -> None:
         self.files: set[str] = set()
@@ -32,12 +34,18 @@ class Recorder:
         self.every_variable = False
         self.peers: dict[str, str] = {}
         self.environ: dict[str, str] = {}
+        self.directory: str | None = None
+        self.umask: int | None = None
         self.draws = Draws()
         self._undo: list[Callable[[], None]] = []
 
     def install(self) -> None:
         """Start noting. Call before user code is imported."""
         self.environ = dict(os.environ)
+        with contextlib.suppress(OSError):  # it has been removed
+            self.directory = os.getcwd()
+        self.umask = os.umask(0o077)
+        os.umask(self.umask)
         kind = type(os.environ)
         self._wrap((builtins, io), "open", self._opened)
         self._wrap((os,), "open", self._descriptor_opened)

@@ -22,6 +22,7 @@ from snapfork.runner.processes.load import lacks
 from snapfork.runner.wire import fds, frames
 
 if TYPE_CHECKING:
+    from snapfork.adapter.snapshots.interpreter import Start
     from snapfork.adapter.snapshots.snapshot import Snapshot
     from snapfork.runner.kept.inputs import Inputs
     from snapfork.runner.kept.recorder import Recorder
@@ -90,6 +91,7 @@ def make(prepared: Prepared, **wish: Any) -> Snapshot:
             },
             notes=_notes(recorder) if recorder is not None else None,
             since=prepared.begun_ns / 1e9 if prepared.begun_ns else None,
+            start=_start(prepared),
             **wish,
         )
     except SnapshotError as error:
@@ -99,6 +101,17 @@ def make(prepared: Prepared, **wish: Any) -> Snapshot:
             f"what start-up got from {peer} ({origin})" for peer, origin in recorder.peers.items()
         ]
     return made
+
+
+def _start(prepared: Prepared) -> Start | None:
+    """How it was before the app, with the variables that were declared for it."""
+    from snapfork.adapter.snapshots.interpreter import Start
+
+    recorder = prepared.recorder
+    if recorder is None:
+        return None
+    declared = {**prepared.loaded.settings["env"], **prepared.order["overrides"].get("env", {})}
+    return Start(recorder.environ | declared, recorder.directory, recorder.umask)
 
 
 def _notes(recorder: Recorder) -> dict[Any, str]:

@@ -34,6 +34,7 @@ STACKS = [
     Stack("python", "classes:app", [INDEX, ("GET", "/new", None)]),
     Stack("settings", "shop:app"),
     Stack("libraries", "shop:app", stays=True),
+    Stack("registers", "shop:app"),
     Stack("flask_package", "wsgi:app", [INDEX, ("GET", "/b/z/3", None), ("POST", "/b/z/3", None)], True),
     Stack(
         "flask_login",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib.machinery
+import os
 import socket
+import subprocess
 import sys
 import time
 import types
@@ -169,3 +171,62 @@ def test_modules_that_no_import_would_find_go_by_value(module: types.ModuleType)
         assert back.VALUE == [3]
     finally:
         del sys.modules[made_up.__name__]
+
+
+def test_what_an_app_sets_for_its_process_is_set_again(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        """
+import logging, os
+os.environ["SHOP_ADDED"] = "by me"
+os.environ["SHOP_ADDED_TOO"] = "by me"
+os.environ["SHOP_CHANGED"] += " and me"
+del os.environ["SHOP_REMOVED"]
+logging.addLevelName(25, "NOTICE")
+logging.captureWarnings(True)
+
+class Logger(logging.Logger):
+    def notice(self):
+        return self.name
+
+logging.setLoggerClass(Logger)
+log = logging.getLogger("shop.deep")
+
+def app(environ, start_response):
+    return []
+
+def tell():
+    names = ("SHOP_ADDED", "SHOP_ADDED_TOO", "SHOP_CHANGED", "SHOP_REMOVED")
+    levels = [logging.getLevelName(25), log.notice(), log is logging.getLogger(log.name)]
+    return [*map(os.environ.get, names), *levels, logging._warnings_showwarning is not None]
+"""
+    )
+    code = """
+import subprocess
+import sys
+from snapfork.adapter import restore, snapshot
+if sys.argv[1] == "make":
+    sys.path.insert(0, ".")
+    import shop
+    made = snapshot(shop.app)
+    made.save("shop.snap")
+    print([one for one in made.header.warnings if "ADDED" in one])
+else:
+    restore("shop.snap")
+    print(sys.modules["shop"].tell())
+"""
+    env = {
+        **os.environ,
+        "SHOP_CHANGED": "you",
+        "SHOP_REMOVED": "x",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }
+
+    def run(mode: str, **more: str) -> str:
+        command = [sys.executable, "-c", code, mode]
+        return subprocess.run(
+            command, cwd=tmp_path, env=env | more, check=True, stdout=subprocess.PIPE, text=True, timeout=50
+        ).stdout.strip()
+
+    assert run("make") == "[]"
+    said = ["by me", "by you", "you and me", None, "NOTICE", "shop.deep", True, True]
+    assert run("back", SHOP_ADDED_TOO="by you") == str(said)
