@@ -1,7 +1,8 @@
 """One thread that writes: whatever has been given meanwhile is applied in one transaction, with one fsync.
 
 Callers are coroutines of one event loop. The GIL is why statements cover many rows: sqlite3 lets go of it in
-every step, and under a busy event loop each step then waits for its turn.
+every step, and under a busy event loop each step then waits for its turn. It is also why what came in one
+turn of the loop goes to the writer at once: woken by the first, it would take the GIL from the rest.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from snapfork.runner.registry.errors import Unavailable
 SWITCH_S = 1e-4
 """How long the event loop keeps the GIL from the writer, which needs it between two steps of SQLite, and the
 writer from the event loop. With Python's 5 ms the two wait for each other more than for the disk."""
+TOGETHER = 32
+"""Operations that go to the writer before the turn of the loop is over: the rest is made while they are
+written. With fewer, the two wait for each other more than they save."""
 MAX_BATCH = 1000
 """Operations of one commit: beyond, waiting for the rest costs the first more than the fsync."""
 
 Apply = Callable[[sqlite3.Connection, Sequence[Any]], list[Any]]
-"""Applies operations; gives the result of each, an exception where one is refused."""
+"""Applies operations in one transaction; gives the result of each, an exception where one is refused."""
 _Entry = tuple[Any, "asyncio.Future[Any] | None"]
 
 
@@ -40,7 +44,8 @@ class GroupCommit:
         self._connect = connect
         self._apply = apply
         self._loop = loop
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._gathered: list[_Entry] = []
+        self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._ready: asyncio.Future[None] = loop.create_future()
         self._closed = False
@@ -65,7 +70,17 @@ class GroupCommit:
         if self._closed:
             raise RuntimeError("The queue is closed.")
         self._given += 1
-        self._queue.put((operation, future))
+        self._gathered.append((operation, future))
+        together = len(self._gathered)
+        if together == 1:
+            self._loop.call_soon(self._hand_over)
+        elif together == TOGETHER:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     async def settled(self, nothing: Any) -> None:
         """Wait until all that was given before can be read; `nothing` is an operation that does nothing."""
@@ -74,13 +89,14 @@ class GroupCommit:
 
     @property
     def waiting(self) -> int:
-        """Operations that are not yet being applied."""
-        return self._queue.qsize()
+        """Operations that are not yet applied."""
+        return self._given - self._applied
 
     async def close(self) -> None:
         """Apply what was given, then end the thread."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
             await self._loop.run_in_executor(None, self._thread.join)
 
@@ -99,29 +115,21 @@ class GroupCommit:
 
     def _turn(self, connection: sqlite3.Connection) -> bool:
         """One commit; False when it was the last."""
-        entry = self._queue.get()
+        entries = self._queue.get()
         batch: list[_Entry] = []
-        go_on = True
-        while entry is not None:
-            batch.append(entry)
-            if len(batch) >= MAX_BATCH:
+        while entries is not None:
+            batch += entries
+            if len(batch) >= MAX_BATCH or self._queue.empty():
                 break
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                break
-        else:
-            go_on = False
+            entries = self._queue.get()
         if batch:
             self._commit(connection, batch)
-        return go_on
+        return entries is not None
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
         results: list[Any]
         try:
-            connection.execute("BEGIN IMMEDIATE")
             results = self._apply(connection, [operation for operation, _ in batch])
-            connection.execute("COMMIT")
         except Exception as error:  # a full disk, a damaged file: everybody is told
             with contextlib.suppress(sqlite3.Error):  # on a full disk SQLite may have rolled back itself
                 if connection.in_transaction:

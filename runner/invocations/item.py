@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol
 
 from snapfork.runner.invocations.model import Invocation, QueueState, Task
@@ -13,7 +14,8 @@ INLINE = 2048
 
 
 class Item:
-    """One queued invocation. payload: None while it is only on the disk. due: when its lease ends.
+    """One queued invocation. payload: None while it is only on the disk. due: when its lease ends. held: it
+    is in memory from the start, and nobody else's before `due`.
 
     errors: function errors so far; system_errors: system errors in a row; attempts: runs begun.
     """
@@ -25,6 +27,7 @@ class Item:
         "errors",
         "events",
         "function",
+        "held",
         "id",
         "kept",
         "meta",
@@ -51,6 +54,7 @@ class Item:
         payload: bytes | None,
         *,
         due: float,
+        held: bool = True,
         attempts: int = 0,
         errors: int = 0,
         system_errors: int = 0,
@@ -68,6 +72,7 @@ class Item:
         self.meta = meta
         self.payload = payload
         self.due = due
+        self.held = held
         self.attempts = attempts
         self.errors = errors
         self.system_errors = system_errors
@@ -75,6 +80,11 @@ class Item:
         self.state: QueueState = state
         self.events = events
         self.stopping = False
+
+    @property
+    def beside(self) -> bool:
+        """True when the payload is not in the row itself."""
+        return self.payload is None or len(self.payload) > INLINE
 
     def invocation(self) -> Invocation:
         """What is to be run; the payload must be here."""
@@ -94,27 +104,31 @@ class Item:
     def task(self, payload: bytes = b"") -> Task:
         """As it can be looked up."""
         return Task(
-            task_id=self.task_id or self.request_id,
-            request_id=self.request_id,
-            function=self.function,
-            qualifier=self.qualifier,
-            state=self.state,
-            enqueued=self.enqueued,
-            started=self.started or 0.0,
+            self.task_id or self.request_id,
+            self.request_id,
+            self.function,
+            self.qualifier,
+            self.state,
+            self.enqueued,
+            self.started or 0.0,
             attempts=self.attempts,
             payload=payload,
         )
 
 
-_PLAIN = Invocation("", "", "", b"")
 _META = ("trigger", "dialect", "client_context", "content_type", "headers", "chain")
+_more = attrgetter(*_META)
+_USUAL = _more(Invocation("", "", "", b""))
 
 
 def meta_of(invocation: Invocation) -> str:
     """What an invocation has beside ids, function and payload, as JSON; "" for nothing unusual."""
-    more = {name: getattr(invocation, name) for name in _META}
-    unusual = {name: value for name, value in more.items() if value != getattr(_PLAIN, name)}
-    return json.dumps(unusual, separators=(",", ":")) if unusual else ""
+    more = _more(invocation)
+    if more == _USUAL:
+        return ""
+    pairs = zip(_META, more, _USUAL, strict=True)
+    unusual = {name: value for name, value, usual in pairs if value != usual}
+    return json.dumps(unusual, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -136,11 +150,11 @@ class Delivery:
     chain: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Change:
     """What is written of an item after a step of its life. due: None when it has ended.
 
-    drop: its payload is of no more use. dead: it is a dead letter.
+    drop: its payload is of no more use; beside: it is not in the row itself. dead: it is a dead letter.
     """
 
     item: int
@@ -156,6 +170,7 @@ class Change:
     error: str = ""
     instance: str = ""
     drop: bool = False
+    beside: bool = False
     result: bytes | None = None
     destination: str = ""
     events: tuple[dict[str, Any], ...] = ()

@@ -23,11 +23,11 @@ from typing import Any, TypeVar
 from snapfork.runner.errors import UserError
 from snapfork.runner.invocations import database, edits, lookup, retention, store
 from snapfork.runner.invocations.commits import GroupCommit
-from snapfork.runner.invocations.item import INLINE, Change, Delivery, Feed, Item, meta_of
+from snapfork.runner.invocations.item import Change, Delivery, Feed, Item, meta_of
 from snapfork.runner.invocations.lookup import Filter, Sizes
 from snapfork.runner.invocations.model import Invocation, QueueState, Task
 from snapfork.runner.invocations.retention import Retention
-from snapfork.runner.invocations.store import Call, Insert
+from snapfork.runner.invocations.store import Call
 from snapfork.runner.registry import names
 
 T = TypeVar("T")
@@ -161,10 +161,11 @@ class Queue:
             meta_of(invocation),
             invocation.payload,
             due=now + (self.lease if held else max(0.0, delay)),
+            held=held,
             events=1,
         )
         try:
-            known = await self.commits.do(Insert(item, held))
+            known = await self.commits.do(item)
         except asyncio.CancelledError:
             if feed is not None:  # it may be on the disk all the same, and is then somebody's at lease end
                 feed.wake(function, item.due)
@@ -174,7 +175,7 @@ class Queue:
             return found
         task = item.task()
         if held and feed is not None:
-            if len(invocation.payload) > INLINE:
+            if item.beside:
                 item.payload = None
             self._taken[item.id] = item
             feed.put(item)
@@ -321,7 +322,7 @@ class Queue:
         self._change(
             item, state, due=None, held=False, ended=self.clock(), error=error, instance=instance, dead=dead,
             result=result[:RESULT_LIMIT] if item.kept else None, drop=not (item.kept or dead),
-            deliveries=tuple(deliveries),
+            beside=item.beside, deliveries=tuple(deliveries),
         )  # fmt: skip
 
     def again(self, item: Item, due: float, *, error: str = "", instance: str = "") -> None:

@@ -7,12 +7,14 @@ somebody has taken it, until `due`.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from snapfork.runner.invocations.item import INLINE, Change, Delivery, Item
+from snapfork.runner.invocations.item import Change, Delivery, Item
 from snapfork.runner.invocations.model import Task
 from snapfork.runner.registry.errors import AlreadyExists, Conflict, LimitExceeded, OperationError
 
@@ -76,9 +78,14 @@ MIGRATIONS = (
     ALTER TABLE deliveries ADD COLUMN chain TEXT NOT NULL DEFAULT '';
     """,
 )
-_INSERT_COLUMNS = (
-    "id, request_id, task_id, function, qualifier, state, due, held, enqueued, kept, meta, payload"
+_INSERT = (
+    "INSERT OR IGNORE INTO invocations (state, id, request_id, task_id, function, qualifier, due, held, "
+    "enqueued, kept, meta, payload) VALUES"
 )
+_NEW = f"('Enqueued'{',?' * 11})"
+_NULL = math.nan
+"""SQLite makes NULL of it. For all but int, float, str and bytearray (for None, bool and bytes, too) sqlite3
+looks for an adapter, which takes ten times as long as binding the value."""
 CHUNK, MOST_ROWS = 32, 256
 """A statement has some number of rows up to the first, or a multiple of it up to the second: few texts, so
 that SQLite's compiled statements are found again, and few statements for whatever number of rows."""
@@ -89,14 +96,6 @@ TASK_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Insert:
-    """A new invocation; held: it is in memory already and not to be taken before `item.due`."""
-
-    item: Item
-    held: bool
-
-
-@dataclass(frozen=True)
 class Call:
     """Anything else that is done in the transaction: `run(connection)`; an OperationError refuses it."""
 
@@ -104,7 +103,8 @@ class Call:
 
 
 class Writer:
-    """Applies operations for `commits.GroupCommit`. max_bytes: size at which the file takes no more."""
+    """Applies operations for `commits.GroupCommit`: an Item is a new row, a Change one that is there, a Call
+    anything else. max_bytes: size at which the file takes no more."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -112,61 +112,42 @@ class Writer:
         self._looked = 0
 
     def apply(self, connection: sqlite3.Connection, operations: Sequence[Any]) -> list[Any]:
-        """Changes first (the last of each row), then new rows, then calls in their order."""
-        results: list[Any] = [None] * len(operations)
-        inserts: list[tuple[int, Insert]] = []
-        changes: dict[int, Change] = {}
-        all_changes: list[Change] = []
-        calls: list[tuple[int, Call]] = []
-        for number, operation in enumerate(operations):
-            if type(operation) is Insert:
-                inserts.append((number, operation))
-            elif type(operation) is Change:
-                changes[operation.item] = operation
-                all_changes.append(operation)
-            else:
-                calls.append((number, operation))
+        """Changes first (the last of each row), then new rows, then calls in their order; one transaction."""
+        new = [one for one in operations if type(one) is Item]
+        changes = [one for one in operations if type(one) is Change]
+        calls = len(operations) - len(new) - len(changes)
+        last = list({one.item: one for one in changes}.values())
+        alone = not calls and _is_one_statement(new, changes, last)
+        if not alone:
+            connection.execute("BEGIN IMMEDIATE")
         if changes:
-            _change(connection, list(changes.values()), all_changes)
-        if inserts:
-            self._insert(connection, inserts, results)
-        for number, call in calls:
-            try:
-                results[number] = call.run(connection)
-            except OperationError as refused:
-                results[number] = refused
+            _change(connection, last, changes)
+        results = self._insert(connection, new) if new else []
+        if len(new) < len(operations):
+            answers = iter(results)
+            results = [_result(connection, one, answers) for one in operations]
+        if not alone:
+            connection.execute("COMMIT")
         return results
 
-    def _insert(
-        self, connection: sqlite3.Connection, inserts: list[tuple[int, Insert]], results: list[Any]
-    ) -> None:
+    def _insert(self, connection: sqlite3.Connection, new: list[Item]) -> list[Any]:
         if self._is_full(connection):
-            for number, _ in inserts:
-                results[number] = LimitExceeded("The queue's file has reached its size limit.", "queue")
-            return
-        rows = [_row(insert) for _, insert in inserts]
-        made = _many(connection, f"INSERT OR IGNORE INTO invocations ({_INSERT_COLUMNS}) VALUES", rows)
-        fresh = inserts
-        if made < len(inserts):
-            ids = json.dumps([insert.item.id for _, insert in inserts])
+            return [LimitExceeded("The queue's file has reached its size limit.", "queue")] * len(new)
+        results: list[Any] = [None] * len(new)
+        fresh = new
+        if _many(connection, _INSERT, _NEW, [_row(item) for item in new]) < len(new):
+            ids = json.dumps([item.id for item in new])
             query = "SELECT id FROM invocations WHERE id IN (SELECT value FROM json_each(?))"
             there = {row[0] for row in connection.execute(query, (ids,)).fetchall()}
-            fresh = [entry for entry in inserts if entry[1].item.id in there]
-            for number, insert in inserts:
-                if insert.item.id not in there:
-                    results[number] = _existing(connection, insert.item)
-        big = [
-            (insert.item.id, insert.item.payload)
-            for _, insert in fresh
-            if insert.item.payload is not None and len(insert.item.payload) > INLINE
-        ]
+            fresh = [item for item in new if item.id in there]
+            results = [None if item.id in there else _existing(connection, item) for item in new]
+        big = [(item.id, item.payload) for item in fresh if item.beside]
         if big:
             connection.executemany("INSERT INTO payloads (id, body) VALUES (?, ?)", big)
         _add_events(
-            connection,
-            [(insert.item.id, 0, _event(0, "Enqueued", insert.item.enqueued)) for _, insert in fresh
-             if insert.item.kept],
-        )  # fmt: skip
+            connection, [(item.id, 0, _event(0, "Enqueued", item.enqueued)) for item in fresh if item.kept]
+        )
+        return results
 
     def _is_full(self, connection: sqlite3.Connection) -> bool:
         if self._looked % 64 == 0:
@@ -184,27 +165,63 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return (pages - free) * size
 
 
-def _row(insert: Insert) -> tuple[Any, ...]:
-    item = insert.item
-    payload = item.payload
-    inline = payload if payload is not None and len(payload) <= INLINE else None
-    return (
-        *(item.id, item.request_id, item.task_id, item.function, item.qualifier, item.state, item.due),
-        *(insert.held, item.enqueued, item.kept, item.meta, inline),
+def _is_one_statement(new: list[Item], changes: list[Change], last: list[Change]) -> bool:
+    """True when one statement writes it all. It is a transaction by itself, and the writer waits for the GIL
+    once instead of three times."""
+    if new and changes or not _fits_a_statement(len(new) or len(last)):
+        return False
+    return not (
+        any(item.kept or item.beside for item in new)
+        or any(one.beside or one.result is not None or one.events or one.deliveries for one in changes)
     )
 
 
+def _result(connection: sqlite3.Connection, operation: Any, of_new: Iterator[Any]) -> Any:
+    if type(operation) is Item:
+        return next(of_new)
+    if type(operation) is Change:
+        return None
+    try:
+        return operation.run(connection)
+    except OperationError as refused:
+        return refused
+
+
+def _row(item: Item) -> tuple[Any, ...]:
+    payload = item.payload
+    return (
+        item.id,
+        item.request_id,
+        _NULL if item.task_id is None else item.task_id,
+        item.function,
+        item.qualifier,
+        item.due,
+        int(item.held),
+        item.enqueued,
+        int(item.kept),
+        item.meta,
+        _NULL if payload is None or item.beside else bytearray(payload),
+    )
+
+
+def _marks(columns: int) -> str:
+    return f"({','.join('?' * columns)})"
+
+
+def _fits_a_statement(rows: int) -> bool:
+    """True for a number of rows that need no second statement."""
+    return rows < CHUNK or (rows <= MOST_ROWS and rows % CHUNK == 0)
+
+
 def _many(
-    connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]], end: str = ""
+    connection: sqlite3.Connection, statement: str, row: str, rows: Sequence[tuple[Any, ...]], end: str = ""
 ) -> int:
-    """Run `statement` with all `rows` as its VALUES; the number of rows that it changed."""
+    """Run `statement` with all `rows` as its VALUES, each written as `row`; the number that it changed."""
     changed = at = 0
-    mark = "(" + ",".join("?" * len(rows[0])) + ")"
     while (left := len(rows) - at) > 0:
         size = left if left < CHUNK else min(MOST_ROWS, left // CHUNK * CHUNK)
-        values = [value for row in rows[at : at + size] for value in row]
-        sql = f"{statement} {','.join([mark] * size)}{end}"
-        changed += connection.execute(sql, values).rowcount
+        values = list(chain.from_iterable(rows[at : at + size]))
+        changed += connection.execute(f"{statement} {','.join([row] * size)}{end}", values).rowcount
         at += size
     return changed
 
@@ -236,13 +253,25 @@ _CHANGE = (
 def _change(connection: sqlite3.Connection, last: list[Change], every: list[Change]) -> None:
     rows = [
         (
-            *(one.item, one.state, one.due, one.held, one.started, one.ended, one.attempts, one.errors),
-            *(one.system_errors, one.dead, one.error, one.instance, one.drop, one.destination),
+            one.item,
+            one.state,
+            _NULL if one.due is None else one.due,
+            int(one.held),
+            _NULL if one.started is None else one.started,
+            _NULL if one.ended is None else one.ended,
+            one.attempts,
+            one.errors,
+            one.system_errors,
+            int(one.dead),
+            one.error,
+            one.instance,
+            int(one.drop),
+            one.destination,
         )
         for one in last
     ]
-    _many(connection, _CHANGE, rows, ") AS c WHERE invocations.id = c.column1")
-    dropped = [one.item for one in last if one.drop]
+    _many(connection, _CHANGE, _marks(14), rows, ") AS c WHERE invocations.id = c.column1")
+    dropped = [one.item for one in last if one.drop and one.beside]
     if dropped:
         delete = "DELETE FROM payloads WHERE id IN (SELECT value FROM json_each(?))"
         connection.execute(delete, (json.dumps(dropped),))
@@ -262,7 +291,7 @@ def _change(connection: sqlite3.Connection, last: list[Change], every: list[Chan
 
 def _add_events(connection: sqlite3.Connection, rows: list[tuple[int, int, str]]) -> None:
     if rows:
-        _many(connection, "INSERT OR REPLACE INTO events (id, number, event) VALUES", rows)
+        _many(connection, "INSERT OR REPLACE INTO events (id, number, event) VALUES", _marks(3), rows)
 
 
 def event(number: int, state: str, at: float, detail: str = "") -> dict[str, Any]:

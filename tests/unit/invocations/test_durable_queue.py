@@ -87,6 +87,69 @@ def test_a_repeated_invocation_id_is_the_same_task(tmp_path: Path) -> None:
     with_queue(tmp_path, test)
 
 
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 64, 300])
+def test_whatever_comes_together_is_there_and_what_is_repeated_is_not(tmp_path: Path, count: int) -> None:
+    async def test(queue: Queue, _clock: Clock) -> None:
+        await queue.enqueue(invocation(0))
+        numbers = [*range(count), 0]
+        tasks = await asyncio.gather(*(queue.enqueue(invocation(number)) for number in numbers))
+        assert [task.request_id for task in tasks] == [f"id-{number}" for number in numbers]
+        items, after = await queue.take("f", 1000)
+        assert [item.request_id for item in items] == [f"id-{number}" for number in range(count)]
+        assert after is not None
+        for item in items:
+            queue.end(item, "Succeeded")
+        assert (await queue.sizes()).rows == {"Succeeded": count}
+
+    with_queue(tmp_path, test)
+
+
+def test_what_comes_in_one_turn_of_the_loop_shares_a_commit(tmp_path: Path) -> None:
+    async def test(queue: Queue, _clock: Clock) -> None:
+        before = queue.commits.commits
+        await asyncio.gather(*(queue.enqueue(invocation(number)) for number in range(20)))
+        assert queue.commits.commits == before + 1
+
+    with_queue(tmp_path, test)
+
+
+def test_what_was_given_before_the_close_is_written(tmp_path: Path) -> None:
+    async def end(queue: Queue, _clock: Clock) -> None:
+        await asyncio.gather(*(queue.enqueue(invocation(number)) for number in range(3)))
+        for item in (await queue.take("f", 10))[0]:
+            queue.end(item, "Succeeded")
+
+    async def look(queue: Queue, _clock: Clock) -> None:
+        assert (await queue.sizes()).rows == {"Succeeded": 3}
+
+    with_queue(tmp_path, end)
+    with_queue(tmp_path, look)
+
+
+def test_columns_hold_what_they_are_for(tmp_path: Path) -> None:
+    columns = ("task_id", "due", "held", "started", "ended", "payload")
+    query = f"SELECT {', '.join(f'typeof({one})' for one in columns)}, kept, dead FROM invocations"
+
+    def row() -> tuple[Any, ...]:
+        connection = sqlite3.connect(tmp_path / "queue.sqlite3")
+        try:
+            found: tuple[Any, ...] = connection.execute(query).fetchone()
+            return found
+        finally:
+            connection.close()
+
+    async def test(queue: Queue, _clock: Clock) -> None:
+        await queue.enqueue(invocation(1))
+        assert row() == ("null", "real", "integer", "null", "null", "blob", 0, 0)
+        (item,), _ = await queue.take("f", 10)
+        queue.begin(item)
+        queue.end(item, "Failed", dead=True)
+        await queue.sizes()
+        assert row() == ("null", "null", "integer", "real", "real", "blob", 0, 1)
+
+    with_queue(tmp_path, test)
+
+
 def test_a_task_id_is_taken_once_per_function(tmp_path: Path) -> None:
     async def test(queue: Queue, _clock: Clock) -> None:
         await queue.enqueue(invocation(1), task_id="daily")
