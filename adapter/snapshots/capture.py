@@ -36,7 +36,7 @@ class Captured:
     where in `buffers` each of its own is.
 
     held: what the modules hold, by how it is written. sizes: bytes, by the same; what two hold is counted
-    for the first. is_elsewhere: whether something is only named. lost: what libraries will not have, in words.
+    for the first. is_elsewhere: whether something is only named. lost: what libraries will lack, in words.
     """
 
     modules: list[tuple[str, bool]]

@@ -1,8 +1,8 @@
 """What an app has put into the registers of libraries: filters, converters, collectors, handlers.
 
 A library keeps such things in a dict, a list or a set of a module, of a class, or of an object that a module
-holds. What lies there and is captured anyhow, because the app's own modules hold it or it is the app's code, is
-put there again.
+holds. What lies there and is captured anyhow, because the app's own modules hold it or it is the app's code,
+is put there again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _LISTS = (list, deque)
 _SETS = (set, weakref.WeakSet)
 _MAPPINGS = (dict, weakref.WeakValueDictionary, weakref.WeakKeyDictionary)
 _PLAIN = (
-    str, bytes, int, float, complex, bool, type(None), frozenset, types.CodeType, types.ModuleType, re.Pattern,
-    types.GenericAlias, types.UnionType, types.BuiltinFunctionType,
+    str, bytes, int, float, complex, bool, type(None), frozenset, types.CodeType, types.ModuleType,
+    re.Pattern, types.GenericAlias, types.UnionType, types.BuiltinFunctionType,
 )  # fmt: skip
 _BY_NAME = (type, tuple, types.FunctionType)
 """Of libraries these are named, and not captured."""
@@ -38,7 +38,8 @@ _DEPTH = 2
 
 
 class Deposit(NamedTuple):
-    """steps: from the module, attributes (".name") and keys of plain values. how: "key", "append" or "add"."""
+    """steps: from the module, attributes (".name") and keys (in a tuple). how: "key" where there is none yet,
+    "set" in any case, "append" or "add"."""
 
     module: str
     steps: tuple[Any, ...]

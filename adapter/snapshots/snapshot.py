@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snapfork.adapter import calls, hooks, interface, marks
-from snapfork.adapter.snapshots import capture, file, interpreter, ownership, problems, suspects
+from snapfork.adapter.snapshots import capture, file, interpreter, ownership, problems, suspects, trial
 from snapfork.adapter.snapshots.errors import SnapshotError
 
 _MOST_NAMED = 20
@@ -33,13 +34,35 @@ class NotCapturable(SnapshotError):
 
 @dataclass
 class Snapshot:
-    """A captured app, in memory."""
+    """A captured app, in memory. `app`: what it was captured from."""
 
     header: file.Header
     captured: capture.Captured
+    app: Any
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to `path`, signed with the user's own key. Raises SnapshotError."""
+        """Write it to `path`, signed with the user's own key, if it comes back as what it was captured from.
+
+        Before the file has its name, it is restored in a fresh process, and both answer the app's warm-up
+        requests (`GET /` unless `serverless(app, warmup=...)` says others), the live one in a fork. Raises
+        SnapshotError.
+        """
+        target = os.path.abspath(path)
+        draft = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}")
+        try:
+            self.write(draft)
+            trial.compare(self.app, draft, self.header)
+            os.replace(draft, target)
+        except SnapshotError as error:
+            raise SnapshotError(str(error).replace(draft, str(path))) from None
+        except OSError as error:
+            raise SnapshotError(f"{path} cannot be written: {error.strerror}.") from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write and sign it, not compared. Raises SnapshotError."""
         file.write(path, self.header, self.captured.stream, self.captured.buffers)
 
 
@@ -116,7 +139,7 @@ def take(
         warnings=suspects.find(roots, captured.is_elsewhere, notes, since) + captured.lost,
         sizes=dict(sorted(captured.sizes.items(), key=lambda one: -one[1])[:_MOST_SIZES]),
     )
-    return Snapshot(header, captured)
+    return Snapshot(header, captured, app)
 
 
 def restore(path: str | os.PathLike[str]) -> Any:

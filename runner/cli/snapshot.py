@@ -8,11 +8,11 @@ import time
 from typing import Annotated, Any
 
 import typer
+from snapfork.adapter.snapshots.likeness import all_differences
 from snapfork.runner.cli import flags
 from snapfork.runner.cli.examination import Broken, Report, config_of, run
 from snapfork.runner.console import Console, ms_text, print_user_error, size_text
 from snapfork.runner.errors import UserError
-from snapfork.runner.policy.likeness import all_differences
 from snapfork.runner.serve_config import FunctionConfig
 
 _MOST_SHOWN = 10

@@ -54,7 +54,7 @@ def capture(prepared: Prepared, path: str, **wish: Any) -> dict[str, Any]:
     made = make(prepared, **wish)
     try:
         with _config_of_the_runner(prepared.order):
-            made.save(path)
+            made.write(path)
     except SnapshotError as error:
         raise NotKept(str(error), lasting=False) from None
     return {
@@ -226,10 +226,10 @@ def verify(prepared: Prepared, draft: str, sock: socket.socket) -> None:
 
     def work() -> dict[str, Any]:
         from snapfork.adapter.snapshots import file
+        from snapfork.adapter.snapshots.likeness import all_differences
         from snapfork.runner.kept.inputs import Inputs
         from snapfork.runner.kept.lookup import address
         from snapfork.runner.kept.store import Record, Store, app_key
-        from snapfork.runner.policy.likeness import all_differences
 
         beside = json.loads(Path(f"{draft}.json").read_text())
         inputs = Inputs(**beside["inputs"])

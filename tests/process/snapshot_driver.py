@@ -43,7 +43,7 @@ def main(mode: str, directory: str, path: str, target: str, requests: str) -> No
     said: dict[str, Any] = {"answers": []}
     if mode == "make":
         made = snapshot(app)
-        made.save(path)
+        made.write(path)
         said |= {"needs": made.header.needs, "warnings": made.header.warnings, "sizes": made.header.sizes}
     for method, url, body in json.loads(requests):
         answer = ask(method, url, **({"json": body} if body is not None else {}))

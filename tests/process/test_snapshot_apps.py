@@ -35,7 +35,7 @@ else:
     text = lambda answer: answer.text
 if mode == "make":
     made = snapshot(app)
-    made.save(path)
+    made.write(path)
 answers = []
 for method, url, body in json.loads(requests):
     answer = ask(method, url, **({"json": body} if body is not None else {}))

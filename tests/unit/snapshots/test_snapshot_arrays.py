@@ -66,7 +66,7 @@ def shares(module: types.ModuleType, pair: list[Any], view: Callable[[Any], Any]
 )  # fmt: skip
 def test_any_array_comes_back_through_a_file(array: Any, module: types.ModuleType, tmp_path: Path) -> None:
     module.STATE["array"] = array
-    snapshot(module.app).save(tmp_path / "a.snap")
+    snapshot(module.app).write(tmp_path / "a.snap")
     app = restore(tmp_path / "a.snap")
     back = app.__globals__["STATE"]["array"]
     assert type(back) is type(array) and back.dtype == array.dtype and back.shape == array.shape
@@ -83,7 +83,7 @@ def test_a_part_of_a_table_that_stays_behind_does_not_take_it_along(module: type
 
 def test_small_arrays_have_a_page_together(module: types.ModuleType, tmp_path: Path) -> None:
     module.STATE["many"] = [numpy.arange(number) for number in range(1, 101)]
-    snapshot(module.app).save(tmp_path / "a.snap")
+    snapshot(module.app).write(tmp_path / "a.snap")
     assert file.read(tmp_path / "a.snap").header.buffers == 1
     back = restore(tmp_path / "a.snap").__globals__["STATE"]["many"]
     assert [one.tolist() for one in back] == [list(range(number)) for number in range(1, 101)]

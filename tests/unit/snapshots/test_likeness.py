@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snapfork.runner.policy.likeness import all_differences, differences
+from snapfork.adapter.snapshots.likeness import all_differences, differences
 
 
 def answer(status: int | None = 200, body: str = "a", **fields: str) -> dict[str, Any]:
