@@ -82,6 +82,7 @@ class UnitRoute:
     reserved concurrency it counts against, with `reserved` requests at a time (None: no limit).
     strip: whether the prefix is the app's SCRIPT_NAME/root_path (a mount) or stays part of its path (a route
     of a custom domain). methods: () for all. exact: only the path `prefix` itself is meant, nothing below it.
+    cors: which pages of other origins may call it (policy/cors.py), "" where the function alone says that.
     """
 
     host: str | None
@@ -93,6 +94,7 @@ class UnitRoute:
     strip: bool = True
     methods: tuple[str, ...] = ()
     exact: bool = False
+    cors: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))  # for JSON; `asdict` would copy all that is in it, for 0.3 ms

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from snapfork.runner.gateway.connection import Connection
 from snapfork.runner.gateway.core import Core
-from snapfork.runner.http.answers import error_response, request_id_for
+from snapfork.runner.http.answers import bare_response, error_response, request_id_for
 from snapfork.runner.http.head import find_end
 from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.units import ERROR_HEADER
@@ -40,7 +40,10 @@ class Answers:
     def put(
         self, conn: Connection, status: int, message: str, request_id: str, code: str, extra: Extra
     ) -> None:
-        """Have `conn.out` be an error in JSON; "" for a request id or code stands for the usual one."""
+        """Have `conn.out` be an error in JSON, or nothing but `extra` for a status that is none.
+
+        "" for a request id or code stands for the usual one.
+        """
         core = self._core
         if not request_id:
             request_id = request_id_for(core.boot_id, next(core.loan_ids), 0)
@@ -50,10 +53,12 @@ class Answers:
             extra += ((b"retry-after", b"1"),)
         if conn.direct:
             extra += ((ERROR_HEADER, code.encode()),)
-        conn.out = error_response(
-            status, code, message, request_id, head=head is not None and head.method == "HEAD", extra=extra
-        )
-        self.counts[status] = self.counts.get(status, 0) + 1
+        if status < 400:
+            conn.out = bare_response(status, request_id, extra)
+        else:
+            is_head = head is not None and head.method == "HEAD"
+            conn.out = error_response(status, code, message, request_id, head=is_head, extra=extra)
+            self.counts[status] = self.counts.get(status, 0) + 1
         body = len(conn.out) - find_end(conn.out)
         took = core.clock() - conn.t0_ns if conn.t0_ns else 0
         self._log(conn.function).line(conn.client, head, status, body, took, request_id)

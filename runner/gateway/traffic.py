@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from snapfork.runner.gateway.connection import Connection
 from snapfork.runner.http.head import Head
 from snapfork.runner.http.routes import Place, Route
+from snapfork.runner.policy import cors
 from snapfork.runner.policy.routing import Quota, Table, concerned, draw, is_sticky
 from snapfork.runner.units import UNIT_HEADER, UnitRoute
 
@@ -20,7 +21,8 @@ SIGNED = "signed"
 
 
 class Refusal(NamedTuple):
-    """Why a request goes nowhere; `extra` are header fields of the answer."""
+    """Why a request goes nowhere; `extra` are header fields of the answer. status 200: there is no more to be
+    answered than they are."""
 
     status: int
     message: str
@@ -92,6 +94,9 @@ class Traffic:
         if conn.direct:
             unit = (head.find(UNIT_HEADER) or b"").decode("latin-1")
             return self._send(conn, unit, function_of(unit), sticky=True)
+        origin = (head.find(b"origin") or b"").decode("latin-1")
+        if origin and head.method == "OPTIONS" and (answer := self._preflight(head, origin)) is not None:
+            return answer
         route, allowed = self._table.find(head.host, head.path, head.method)
         if route is None:
             if allowed:
@@ -104,12 +109,26 @@ class Traffic:
         sticky = is_sticky(route) and self._table.is_sole(head.host, route)
         refusal = self._send(conn, unit, route.function, sticky)
         if refusal is None:
+            told = cors.of_answer(cors.unpacked(route.cors), origin) if origin and route.cors else ()
+            lines = "".join(f"{name.decode()}: {value.decode('latin-1')}\r\n" for name, value in told)
             own_table = unit in self._static_names  # its instances know the mounts of `runner serve TARGET`
-            if conn.sticky or (route.strip and route.prefix and not own_table):
-                conn.place = Place(head.host if conn.sticky else None, route.prefix, route.strip).pack()
+            if conn.sticky or lines or (route.strip and route.prefix and not own_table):
+                host = head.host if conn.sticky else None
+                conn.place = Place(host, route.prefix, route.strip, lines).pack()
             if route.auth == SIGNED:
                 conn.judge = route
         return refusal
+
+    def _preflight(self, head: Head, origin: str) -> Refusal | None:
+        """The answer to a browser's question, where the address has rules for it; no function is asked."""
+        method = (head.find(b"access-control-request-method") or b"").decode("latin-1")
+        if not method:
+            return None
+        route = self._table.find(head.host, head.path, method).route
+        if route is None or not route.cors:
+            return None
+        wanted = (head.find(b"access-control-request-headers") or b"").decode("latin-1")
+        return Refusal(200, "", extra=cors.of_preflight(cors.unpacked(route.cors), origin, method, wanted))
 
     def _send(self, conn: Connection, unit: str, function: str, sticky: bool) -> Refusal | None:
         quota = self._quotas.get(function)

@@ -1,4 +1,4 @@
-"""Error answers of the runner's own, the same from the gateway and from instances."""
+"""Answers of the runner's own, the same from the gateway and from instances."""
 
 from __future__ import annotations
 
@@ -33,15 +33,26 @@ def error_response(
     """
     error = {"code": code, "message": message, "request_id": request_id}
     body = json.dumps({"error": error}).encode() + b"\n"
+    kind = (b"content-type", b"application/json")
+    return _response(status, body, request_id, (kind, *extra), close) + (b"" if head else body)
+
+
+def bare_response(status: int, request_id: str, extra: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """A whole response without a body, after which the connection ends."""
+    return _response(status, b"", request_id, extra, close=True)
+
+
+def _response(
+    status: int, body: bytes, request_id: str, extra: tuple[tuple[bytes, bytes], ...], close: bool
+) -> bytes:
     lines = [
         b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
         b"date: " + http_date(time.time()),
         b"server: snapfork",
-        b"content-type: application/json",
         b"content-length: %d" % len(body),
         b"x-request-id: " + request_id.encode("latin-1", "replace"),
         *(name + b": " + value for name, value in extra),
     ]
     if close:
         lines.append(b"connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head else body)
+    return b"\r\n".join(lines) + b"\r\n\r\n"

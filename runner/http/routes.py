@@ -17,23 +17,25 @@ class Route(NamedTuple):
 class Place(NamedTuple):
     """What a loan is for: the requests to `host` (None is every host) below `prefix`.
 
-    strip: whether the prefix is the app's mount, or a part of its path.
+    strip: whether the prefix is the app's mount, or a part of its path. fields: header lines that go into the
+    answer, each with its end of line.
     """
 
     host: str | None
     prefix: str
     strip: bool
+    fields: str = ""
 
     def pack(self) -> bytes:
         """As it travels in a loan."""
         host = "*" if self.host is None else self.host  # no host is called so
-        return f"{int(self.strip)}{host}\0{self.prefix}".encode("latin-1")
+        return f"{int(self.strip)}{host}\0{self.prefix}\0{self.fields}".encode("latin-1")
 
     @classmethod
     def unpack(cls, data: bytes) -> Place:
         """Inverse of `pack`."""
-        host, _, prefix = data.decode("latin-1").partition("\0")
-        return cls(None if host[1:] == "*" else host[1:], prefix, host[0] == "1")
+        host, prefix, fields = data.decode("latin-1").split("\0")
+        return cls(None if host[1:] == "*" else host[1:], prefix, host[0] == "1", fields)
 
     def mount(self, host: str, path: str) -> str | None:
         """The mount of a request that is for this place, None for one that is not."""

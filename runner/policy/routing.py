@@ -91,7 +91,7 @@ def _prefixes(path: str, deepest: int) -> list[str]:
 
 def is_sticky(route: UnitRoute) -> bool:
     """Whether further requests on a connection may go where the first has gone, without being looked at."""
-    whole = not route.methods and not route.exact
+    whole = not route.methods and not route.exact and not route.cors
     return len(route.choices) == 1 and route.auth == "none" and route.reserved is None and whole
 
 

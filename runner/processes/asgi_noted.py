@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from snapfork.runner.policy.cors import PREFIX
 from snapfork.runner.processes.asgi_exchange import Exchange
 from snapfork.runner.processes.asgi_host import Host
 from snapfork.runner.processes.ledger import Account, Ledger, error_of
 from snapfork.runner.units import RUN_HEADER
 
+_CORS = PREFIX.encode()
 if TYPE_CHECKING:
     from snapfork.runner.processes.asgi_host import Open
 
@@ -23,8 +25,16 @@ class NotedExchange(Exchange):
         assert isinstance(self.host, NotedHost)
         self.host.ledger.bracket(self.host.accounts[self])
 
+    def _send_start(self, status: int, headers: Any) -> None:
+        place = self.conn.loan.place
+        if place is not None and place.fields:  # the address says it, not the app
+            headers = [one for one in headers if not one[0].lower().startswith(_CORS)]
+        super()._send_start(status, headers)
+
     def _own_fields(self, replaced: int) -> bytes:
-        fields = super()._own_fields(replaced)
+        fields, place = super()._own_fields(replaced), self.conn.loan.place
+        if place is not None:
+            fields += place.fields.encode("latin-1")
         if not self.conn.loan.direct:
             return fields
         assert isinstance(self.host, NotedHost)

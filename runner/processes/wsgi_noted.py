@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from snapfork.runner.policy.cors import PREFIX
 from snapfork.runner.processes.ledger import Ledger, error_of, invocation_of, is_name
 from snapfork.runner.processes.wsgi_conversation import Conversation
 from snapfork.runner.processes.wsgi_response import Response
@@ -16,13 +17,17 @@ _RUN = RUN_HEADER.decode()
 
 
 class NotedResponse(Response):
-    """A response that tells the services process how it was run."""
+    """A response that tells the services process how it was run. ruled: the address says what pages of other
+    origins may do, and what the app says of it counts no more."""
 
-    __slots__ = ("teller",)
+    __slots__ = ("ruled", "teller")
 
+    ruled: bool
     teller: Noted | None
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        if self.ruled:
+            headers = [one for one in headers if not str(one[0]).lower().startswith(PREFIX)]
         if self.teller is not None:
             headers = [*headers, (_RUN, self.teller.ledger.run_header(self.teller.account))]
         return super().start_response(status, headers, exc_info)
@@ -48,6 +53,10 @@ class Noted(Conversation):
         super()._start(head)
         self.account = self.ledger.begin(self.request_id, self.invocation, self.loan, self.started_ns)
 
+    def _own_headers(self, start: str) -> bytes:
+        own, place = super()._own_headers(start), self.loan.place
+        return own + place.fields.encode("latin-1") if place is not None else own
+
     def _name(self, head: Head) -> str:
         name = self.invocation.get("id") if self.invocation is not None else None
         return name if isinstance(name, str) and is_name(name) else super()._name(head)
@@ -56,6 +65,7 @@ class Noted(Conversation):
         assert isinstance(response, NotedResponse)
         self.environ, self.response = environ, response
         response.teller = None
+        response.ruled = self.loan.place is not None and bool(self.loan.place.fields)
         if self.invocation is not None:
             environ["snapfork.invocation"] = self.invocation
             response.teller = self

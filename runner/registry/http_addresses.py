@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from snapfork.runner.policy import cors
 from snapfork.runner.policy.routing import Table
 from snapfork.runner.registry import domains, names
 from snapfork.runner.registry.errors import OperationError
@@ -106,7 +107,8 @@ class Addresses:
         yield from self._owner(function, "", "function", self._auth(function), places)
         for url in self._registry.image.of(FunctionUrl, name):
             places = [(f"{url.id}.lambda-url.{region}.localhost", ""), (None, f"/lambda-url/{url.id}")]
-            yield from self._owner(function, url.qualifier, "url", _auth_of_url(url), places)
+            rules = cors.packed(url.cors)
+            yield from self._owner(function, url.qualifier, "url", _auth_of_url(url), places, cors=rules)
         for trigger in self._registry.image.of(Trigger, name):
             if trigger.kind == "http" and trigger.enabled:
                 places = [(f"{trigger.id}.{region}.fcapp.localhost", ""), (None, f"/fcapp/{trigger.id}")]
@@ -118,6 +120,7 @@ class Addresses:
                     places,
                     tuple(trigger.config["methods"]),
                     bool(trigger.config["disableURLInternet"]),
+                    cors.packed(trigger.config.get("corsConfig", {})),
                 )
 
     def _of_domain(self, domain: CustomDomain) -> Iterator[HttpOwner]:
@@ -133,6 +136,7 @@ class Addresses:
                 domains.auth_of(domain),
                 [(domain.name, prefix)],
                 tuple(route["methods"]),
+                cors=cors.packed(domain.extra.get("corsConfig", {})),
             ):
                 yield replace(owner, route=replace(owner.route, strip=False, exact=exact))
 
@@ -145,6 +149,7 @@ class Addresses:
         places: list[tuple[str, str]] | list[tuple[str | None, str]],
         methods: tuple[str, ...] = (),
         closed: bool = False,
+        cors: str = "",
     ) -> Iterator[HttpOwner]:
         try:
             choices = self._registry.choices(function.name, qualifier)
@@ -154,7 +159,7 @@ class Addresses:
         reserved = 0 if function.disabled is not None else function.reserved
         asked = "signed" if closed else auth  # so that whoever judges can say 403
         for host, prefix in places:
-            route = UnitRoute(host, prefix, units, function.name, asked, reserved, methods=methods)
+            route = UnitRoute(host, prefix, units, function.name, asked, reserved, methods=methods, cors=cors)
             yield HttpOwner(route, function.name, qualifier, kind, auth, closed)
 
     def _auth(self, function: Function) -> str:

@@ -207,11 +207,22 @@ def test_a_web_app_answers_events_and_http(fc: Fc) -> None:
         body = m.CreateTriggerInput(
             trigger_name="http",
             trigger_type="http",
-            trigger_config=json.dumps({"authType": auth, "methods": ["GET"]}),
+            trigger_config=json.dumps(
+                {
+                    "authType": auth,
+                    "methods": ["GET"],
+                    "corsConfig": {"allowOrigins": ["*"], "allowMethods": ["GET"]},
+                }
+            ),
         )
         made = fc.client.create_trigger("web", m.CreateTriggerRequest(body=body)).body
         host = urlsplit(made.http_trigger.url_internet).netloc
         assert fc.server.get("/a?b=c", {"Host": host}).status == status, auth
+        page = {"Host": host, "Origin": "https://x.example"}
+        asked = fc.server.ask("OPTIONS", "/a", None, {**page, "Access-Control-Request-Method": "GET"})
+        assert (asked.status, asked.headers["access-control-allow-origin"]) == (200, "*")
+        if auth == "anonymous":
+            assert fc.server.get("/a", page).headers["access-control-allow-origin"] == "*"
         fc.client.delete_trigger("web", "http")
 
 

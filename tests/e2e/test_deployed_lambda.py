@@ -9,6 +9,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -288,6 +289,49 @@ def test_function_urls(aws: Lambda) -> None:
     headers = {"Host": host, **dict(request.headers.items())}
     assert aws.server.get("/shop?a=1", headers).status == 200
     assert aws.server.get("/shop?a=2", headers).status == 403
+
+
+CORS_APP = """
+def handler(event, context):
+    headers = {"access-control-allow-origin": "https://of-the-app.example", "x-a": event["rawPath"]}
+    return {"statusCode": 200, "headers": headers, "body": "done"}
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    headers = [(b"Access-Control-Allow-Origin", b"https://of-the-app.example"), (b"x-a", b"/")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"done"})
+"""
+
+
+@pytest.mark.parametrize("attribute", ["handler", "app"])
+def test_pages_of_the_origins_that_a_function_url_names_may_call_it(aws: Lambda, attribute: str) -> None:
+    name, shop, other = f"cors-{attribute}", "https://shop.example", "https://other.example"
+    aws.create(name, {"main.py": CORS_APP}, Handler=f"main.{attribute}")
+    rules = {
+        "AllowOrigins": [shop], "AllowMethods": ["PUT"], "ExposeHeaders": ["x-a"], "AllowHeaders": ["x-b"],
+    }  # fmt: skip
+    url = aws.boto.create_function_url_config(FunctionName=name, AuthType="NONE", Cors=rules)["FunctionUrl"]
+    host = {"Host": urlsplit(url).netloc}
+    with closing(aws.server.client()) as client:  # on one connection pages of both
+        for origin, named in ((shop, shop), (other, None), ("", "https://of-the-app.example"), (shop, shop)):
+            sent = {**host, "Origin": origin} if origin else host
+            answer = client.ask("GET", "/", None, sent)
+            assert (answer.status, answer.body) == (200, b"done")
+            # Of an origin that has no leave the app's own word stays out of the answer, too.
+            assert answer.headers.get("access-control-allow-origin") == named, origin
+            assert answer.headers.get("access-control-expose-headers") == ("x-a" if origin == shop else None)
+    asked = {**host, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-b"}
+    aws.boto.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    answer = aws.server.ask("OPTIONS", "/", None, {**asked, "Origin": shop})  # browsers do not sign it
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["access-control-allow-origin"] == shop
+    assert answer.headers["access-control-allow-methods"] == "PUT"
+    assert answer.headers["access-control-allow-headers"] == "x-b"
+    answer = aws.server.ask("OPTIONS", "/", None, {**asked, "Origin": other})
+    assert answer.status == 200 and "access-control-allow-origin" not in answer.headers
+    assert aws.server.ask("PUT", "/", None, {**host, "Origin": shop}).status == 403  # unsigned
+    assert aws.server.ask("OPTIONS", "/", None, host).status == 403
 
 
 def test_a_function_has_no_say_in_the_control_api(aws: Lambda) -> None:
