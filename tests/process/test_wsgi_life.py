@@ -441,23 +441,23 @@ def test_threads_are_made_as_needed_and_run_side_by_side() -> None:
 
 
 def test_a_late_request_is_answered_and_its_instance_replaced() -> None:
-    with WsgiGateway(menu, concurrency=4, timeout=0.3) as gateway:
-        late = gateway.lend(path_gate(b"late") + B)
+    with WsgiGateway(menu, concurrency=4, timeout=60) as gateway:
         begun = gateway.lend(b"GET /gatebegun HTTP/1.1\r\nHost: x\r\n\r\n")
         begun.until(b"begun\r\n")
+        late = gateway.lend(path_gate(b"late") + B, t0_ns=time.monotonic_ns() - 61 * 10**9)
         status, headers, body = late.response()
         assert (status, headers["connection"]) == (504, "close")
         assert b'"timeout"' in body and headers["x-request-id"].encode() in body
-        back = gateway.return_of(1)
+        back = gateway.return_of(2)
         assert (back.how, back.clean, back.requests) == (END, False, 1)
-        gateway.end(1)
+        gateway.end(2)
         assert not gateway.said_bye, "the stream goes on"
         os.write(wsgiapps.GATE_WRITE, b"..")
         begun.until(b"passed\r\n0\r\n\r\n")
         gateway.wait_bye()
         assert late.everything() == b""
         assert gateway.exit_code() == 0
-        assert gateway.return_of(2).how == KEEP
+        assert gateway.return_of(1).how == KEEP
         assert gateway.word(page.W_STATUS + 4) == 1 and gateway.word(page.W_BUSY) == 0
         assert '" 504 ' in gateway.log() and "passed its timeout" in gateway.errors()
 
