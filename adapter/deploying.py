@@ -36,7 +36,8 @@ def deploy(
 
     name: of the function, by default that of the module it is defined in. key: (id, secret), by default
     SNAPFORK_KEY_ID and SNAPFORK_KEY_SECRET, then the key file of this user's own runner. alias: publish a
-    version and move this alias to it. configuration: timeout (s), memory (MB), env, description ...
+    version and move this alias to it. configuration: timeout (s), memory (MB), env, description ...; what
+    `serverless` was told holds where it says nothing.
 
     Returns {"version": {...}, "addresses": [...]} once it has started. Raises DeployError, also where it does
     not start and the code before goes on, and SnapshotError for an app that
@@ -46,7 +47,7 @@ def deploy(
     import os
     import tempfile
 
-    from snapfork.adapter import snapshot
+    from snapfork.adapter import marks, snapshot
 
     address = url or os.environ.get(URL) or "http://127.0.0.1:9000"
     chosen = name or _name_of(app)
@@ -56,12 +57,16 @@ def deploy(
         snapshot(app).save(path)
         with open(path, "rb") as file:
             package = file.read()
+    noted = marks.find(app)
+    if noted is not None and "timeout" in noted.settings:
+        configuration.setdefault("timeout", noted.settings["timeout"])
     caller = _Caller(address, identity, secret)
     path = f"/v1/functions/{chosen}"
     made = caller.ask("POST", path, _packed({"configuration": configuration}, package))
     made["version"] = _started(caller, path, made["version"])
     if publish or alias:
-        made["version"] = _started(caller, path, caller.ask("POST", f"{path}/versions", b"{}"))
+        revision = json.dumps({"revision": made["version"]["revision"]}).encode()
+        made["version"] = _started(caller, path, caller.ask("POST", f"{path}/versions", revision))
     if alias:
         version = {"version": made["version"]["version"]}
         made["alias"] = caller.ask("PUT", f"{path}/aliases/{alias}", json.dumps(version).encode())
@@ -72,15 +77,14 @@ def _started(caller: _Caller, path: str, version: dict[str, Any]) -> dict[str, A
     """The version once the runner has started it. Raises DeployError if it does not start."""
     import time
 
-    number = version["version"]
+    number, revision = version["version"], version["revision"]
     deadline = time.monotonic() + STARTED_S
     while "pending" in (version["state"], version["update_state"]) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-        if number == "LATEST":
-            version = caller.ask("GET", f"{path}/progress", b"")["version"]
-        else:
-            known = caller.ask("GET", f"{path}/versions", b"")["versions"]
-            version = next(one for one in known if one["version"] == number)
+        known = caller.ask("GET", f"{path}/versions", b"")["versions"]
+        version = next((one for one in known if one["version"] == number), version)
+        if version["revision"] != revision:
+            raise DeployError("Another deployment has taken the place of this one.")
     if "failed" in (version["state"], version["update_state"]):
         raise DeployError(str(version["reason"]))
     return version

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from snapfork.runner.cli import flags
 from snapfork.runner.cli.functions import show_addresses
+from snapfork.runner.cli.overrides import function_overrides
 from snapfork.runner.cli.remote import Json, Remote, Url, connect, show_json
 from snapfork.runner.console import print_user_error, size_text
 from snapfork.runner.errors import UserError
@@ -95,6 +96,9 @@ def deploy(
     under way are finished by the code before, which goes on should the new one not start: the exit code is
     1 then.
 
+    Settings of [tool.snapfork] in the directory's pyproject.toml hold where no option is given. Of
+    @serverless(...), all but the timeout: that is stored with the function.
+
     [bold]Examples[/bold]
 
       runner deploy
@@ -105,9 +109,11 @@ def deploy(
 
       runner deploy shop.snap
     """
-    typed = flags.overrides(settings)
     parcel = pack(Path(path), name, handler)
-    configuration = _configuration(parcel, runtime, layer, description, typed)
+    chosen = flags.overrides(settings)
+    if Path(path).is_dir():
+        chosen = function_overrides(path, parcel.name, chosen)
+    configuration = _configuration(parcel, runtime, layer, description, chosen)
     about = {
         "configuration": configuration,
         "tags": dict(_pair(one) for one in tag or ()),
@@ -125,7 +131,8 @@ def deploy(
     made["version"] = _wait(remote, parcel.name, made["version"], wait, quiet=as_json)
     made["alias"] = None
     if publish or alias is not None:  # only now: nobody is to be sent to what does not start
-        published = remote.call("POST", "functions", parcel.name, "versions", body=b"{}").json()
+        revision = json.dumps({"revision": made["version"]["revision"]}).encode()
+        published = remote.call("POST", "functions", parcel.name, "versions", body=revision).json()
         made["version"] = _wait(remote, parcel.name, published, wait, quiet=True)
     if alias is not None:
         body = json.dumps({"version": made["version"]["version"]}).encode()
@@ -220,8 +227,10 @@ def _configuration(
         if member in typed:
             given[member] = typed.pop(member)
     if "memory" in typed:
-        size = typed.pop("memory")
+        size = typed["memory"]
         given["memory"] = None if size is None else max(1, size >> 20)
+        if size is not None:  # "off" overrules what the app itself says
+            del typed["memory"]
     if typed:
         given["settings"] = typed
     return given
@@ -236,6 +245,7 @@ def _body(about: dict[str, Any], package: bytes) -> bytes:
 def _wait(remote: Remote, name: str, version: dict[str, Any], limit: float, *, quiet: bool) -> dict[str, Any]:
     """The version when nothing of it is pending; the installer's lines are shown as they come."""
     deadline = time.monotonic() + limit
+    number, revision = version["version"], version["revision"]
     shown = 0
     while "pending" in (version["state"], version["update_state"]):
         if time.monotonic() > deadline:
@@ -243,21 +253,14 @@ def _wait(remote: Remote, name: str, version: dict[str, Any], limit: float, *, q
                 f"{name}: it is still being installed and started after {limit:g} s; that goes on there."
             )
         time.sleep(POLL_S)
-        answer = remote.call("GET", "functions", name, "progress").json()
-        version = answer["version"] if answer["version"]["version"] == version["version"] else version
-        lines = answer["lines"]
+        version = remote.call("GET", "functions", name, query={"qualifier": number}).json()["version"]
+        if version["revision"] != revision:
+            raise UserError(f"{name}: another deployment has taken the place of this one.")
+        lines = remote.call("GET", "functions", name, "progress").json()["lines"]
         if not quiet:
             for line in lines[shown:]:
                 typer.echo(f"  {line}")
         shown = len(lines)
-        if answer["version"]["state"] != "pending" and answer["version"]["update_state"] != "pending":
-            shown_version = answer["version"]
-            if version["version"] == shown_version["version"]:
-                version = shown_version
-            else:
-                version = remote.call(
-                    "GET", "functions", name, query={"qualifier": version["version"]}
-                ).json()["version"]
     if "failed" in (version["state"], version["update_state"]):
         before = "\nThe code before goes on." if version["state"] == "active" else ""
         print_user_error(f"{name}: {version['reason'] or 'it could not be installed'}{before}")

@@ -79,7 +79,9 @@ class Remote:
                 response.read(),
             )
         except TimeoutError:
-            raise UserError(f"{self._where} did not answer in time.") from None
+            raise UserError(
+                f"{self._where} did not answer within {self._connection.timeout:g} s; what was asked goes on."
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             raise UserError(
                 f"{self._where} does not answer: {getattr(error, 'strerror', None) or error}.",

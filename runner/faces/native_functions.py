@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 from snapfork.runner.faces.native import Asked, Endpoint, unpack_deploy
 from snapfork.runner.faces.native_plain import changes
 from snapfork.runner.registry.defaults import DEFAULTS
-from snapfork.runner.registry.errors import Invalid, NotFound
+from snapfork.runner.registry.errors import AlreadyExists, Invalid, NotFound
 from snapfork.runner.registry.model import LATEST, Alias, AsyncConfig, Configuration, ProvisionConfig, Version
 from snapfork.runner.registry.operations import Operations
 
@@ -61,30 +62,38 @@ class FunctionEndpoints:
         return {"functions": [{"function": one, "latest": latest} for one, latest in found], "next": after}
 
     async def deploy(self, asked: Asked) -> dict[str, Any]:
-        """Make the function, or give it other code and configuration; with "publish" a version, with "alias"
-        that alias moves to it."""
+        """Make the function, or give it other code and configuration, whatever is in progress; with "publish"
+        a version, with "alias" that alias moves to it."""
         (name,) = asked.names
         about, package = unpack_deploy(asked.body)
         given = changes(about.get("configuration") or {})
         publish = bool(about.get("publish") or about.get("alias"))
-        operations = self._operations
-        try:
-            operations.get(name)
-        except NotFound:
-            if not package:
-                raise Invalid("A new function needs its code.", "package") from None
-            tags = about.get("tags") or {}
-            version = await operations.create(name, _configuration(given), package, "runner", publish, tags)
-            made = True
-        else:
+        version = await self._create(name, given, package, publish, about.get("tags") or {})
+        created = version is not None
+        if version is None:
             digest = hashlib.sha256(package).hexdigest() if package else ""
-            same = digest == operations.get(name)[1].package
-            version = await operations.update(name, package if package and not same else None, given, publish)
-            made = False
+            same = digest == self._operations.get(name)[1].package
+            changed = package if package and not same else None
+            version = await self._operations.update(name, changed, given, publish, supersede=True)
         moved = None
         if alias := about.get("alias"):
             moved = await self._move(name, str(alias), version.version)
-        return {"version": version, "alias": moved, "created": made}
+        return {"version": version, "alias": moved, "created": created}
+
+    async def _create(
+        self, name: str, given: dict[str, Any], package: bytes, publish: bool, tags: dict[str, str]
+    ) -> Version | None:
+        """The version of a new function; None if there is one of that name, also if only since now."""
+        operations = self._operations
+        with contextlib.suppress(AlreadyExists):
+            try:
+                operations.get(name)
+            except NotFound:
+                if not package:
+                    raise Invalid("A new function needs its code.", "package") from None
+                configuration = _configuration(given)
+                return await operations.create(name, configuration, package, "runner", publish, tags)
+        return None
 
     async def show(self, asked: Asked) -> dict[str, Any]:
         (name,) = asked.names
@@ -123,7 +132,11 @@ class FunctionEndpoints:
         return {"versions": versions, "aliases": aliases}
 
     async def publish(self, asked: Asked) -> Version:
-        return await self._operations.publish(asked.names[0], asked.json().get("description"))
+        """{"description", "revision"}: of LATEST, which must have that revision if one is given."""
+        given = asked.json()
+        return await self._operations.publish(
+            asked.names[0], given.get("description"), revision=given.get("revision")
+        )
 
     async def aliases(self, asked: Asked) -> dict[str, Any]:
         return {"aliases": self._operations.alias_list(asked.names[0], limit=PAGE)[0]}

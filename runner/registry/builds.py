@@ -253,6 +253,16 @@ class BuildOperations(Core):
         configuration = known[0].configuration if known else now.configuration
         return [Fallback(name, configuration, now.serving if trial else "")], []
 
+    def _before_trial(self, now: Version) -> Version:
+        """LATEST serving what it goes back to, if what it serves is only being tried."""
+        known = [one.package for one in self.image.of(Fallback, now.function) if one.package]
+        return replace(now, serving=known[0]) if known else now
+
+    def _give_up_trial(self, name: str) -> None:
+        """Have the trial of code that is not LATEST any more end; that of the newer code begins then."""
+        if self._starts is not None:
+            self._starts.ask_again(names.unit(name, LATEST))
+
     def _still(self, version: Version) -> Version | None:
         """That version as it is now; None if it is gone or another."""
         now = self.image.get(Version, version.function, version.version)

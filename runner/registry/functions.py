@@ -107,17 +107,19 @@ class FunctionOperations(BuildOperations):
         publish: bool = False,
         revision: str | None = None,
         dry_run: bool = False,
+        supersede: bool = False,
     ) -> Version:
         """Change code and configuration of LATEST in one step; with `publish`, the version made of it.
 
         LATEST goes on with what it had while packages are installed and the new code is started
         (`update_state` "pending"), and also if that fails. `dry_run` checks everything and changes nothing.
-        Raises PreconditionFailed for another `revision`, Conflict while an update is in progress and does not
-        end soon.
+        An update that is in progress and does not end soon is a Conflict, or given up if this is to
+        `supersede` it. Raises PreconditionFailed for another `revision`.
         """
         await self.wait_started(name)
         before = self.latest(name)
-        check_idle(before)
+        if not supersede:
+            check_idle(before)
         check_revision(revision, before.revision, f"Function {name}")
         changed = self._changed(before.configuration, changes or {})
         hashed = before.package if package is None else None
@@ -127,8 +129,9 @@ class FunctionOperations(BuildOperations):
         with self.packages.pinned(stored.hash):
             state = self._foresee(stored, changed)
             async with self._changing:
-                now = self.latest(name)
-                check_idle(now)
+                now = self._before_trial(self.latest(name)) if supersede else self.latest(name)
+                if not supersede:
+                    check_idle(now)
                 check_revision(revision, now.revision, f"Function {name}")
                 if hashed is not None and now.package != hashed:
                     raise Conflict(f"Function {name} was updated at the same time.", "update", name)
@@ -159,6 +162,8 @@ class FunctionOperations(BuildOperations):
                 published = self._published(after, changed.description) if publish else []
                 await self.commit([stored, after, *back, *published], gone, [("function", name)])
                 self._progress.pop(name, None)
+        if supersede:
+            self._give_up_trial(name)
         self._continue(name)
         await self.settle()
         number = next((one.version for one in published if isinstance(one, Version)), None)

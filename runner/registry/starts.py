@@ -62,6 +62,13 @@ class Starts:
             if not future.done():
                 future.set_result(failure)
 
+    def ask_again(self, name: str) -> None:
+        """Have attempts at a unit see whether they are still wanted."""
+        for start, futures in self._waiting.items():
+            for future in futures:
+                if start[0] == name and not future.done():
+                    future.set_exception(TimeoutError())
+
     async def attempt(self, name: str, told: Told, wanted: Callable[[], bool]) -> Failure | None:
         """None once the unit's revision of now is up, else why it does not come up.
 

@@ -209,7 +209,8 @@ class Deduction:
     def _unit(self, function: Function, version: Version, prepared: Prepared) -> Unit:
         configuration, interpreter = version.configuration, prepared.interpreter
         overrides: dict[str, Any] = {**configuration.settings, "timeout": configuration.timeout}
-        overrides["memory"] = None if configuration.memory is None else configuration.memory * MB
+        if configuration.memory is not None:
+            overrides["memory"] = configuration.memory * MB
         if configuration.concurrency is not None:
             overrides["concurrency"] = configuration.concurrency
         if configuration.env:

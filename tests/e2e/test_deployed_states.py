@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from alibabacloud_fc20230330 import models as m
 from botocore.exceptions import ClientError, WaiterError
 from deployed import serve, until
 from fc_served import zipped
+from server import HANG_S
+from snapfork.runner.cli.remote import Remote
+from snapfork.runner.errors import UserError
 from test_deployed_cli import Shell
 from test_deployed_fc import Fc
 from test_deployed_lambda import Lambda
@@ -214,6 +221,49 @@ def test_deploy_of_what_does_not_start_says_so_and_ls_shows_it(tmp_path: Path) -
         assert [one["version"] for one in shell.json("versions", "job")["versions"]] == ["LATEST"]
         done = shell.run("deploy", "job.py", "--name", "new", traceback=True)
         assert done.returncode == 1 and "nonesuch" in done.stderr and "code before" not in done.stderr
+
+
+def test_a_deployment_takes_the_place_of_one_that_hangs(tmp_path: Path) -> None:
+    gate = Gate().hold()  # for good
+    hanging, new = SLOW.format(port=gate.port), NEW["main.py"]
+    with serve(tmp_path / "data") as server:
+        shell = Shell(server, tmp_path)
+        app = tmp_path / "job.py"
+        for old in (None, "old"):  # a new function, and one that goes on meanwhile
+            app.write_text(hanging)
+            first = subprocess.Popen(
+                [sys.executable, "-m", "snapfork.runner", "deploy", "job.py", "--alias", "live"],
+                cwd=tmp_path, env=server.environment, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            with first:
+                until(lambda: "pending" in shell.ok("ls"))
+                if old:
+                    assert json.loads(shell.ok("invoke", "job", "{}")) == old
+                app.write_text(new)
+                assert "version LATEST" in shell.ok("deploy", "job.py")
+                said = first.communicate(timeout=HANG_S)[1]
+                assert first.returncode == 2 and "another deployment has taken the place" in said
+            assert json.loads(shell.ok("invoke", "job", "{}")) == "new"
+            assert shell.json("alias", "job") == [], "nothing was published in the name of what hung"
+            app.write_text(OLD["main.py"])
+            shell.ok("deploy", "job.py")
+
+
+def test_what_is_published_is_what_was_deployed(tmp_path: Path) -> None:
+    with serve(tmp_path / "data") as server:
+        shell = Shell(server, tmp_path)
+        app = tmp_path / "job.py"
+        app.write_text(OLD["main.py"])
+        mine = shell.json("deploy", "job.py")["version"]["revision"]
+        app.write_text(NEW["main.py"])
+        shell.ok("deploy", "job.py")
+        key = json.loads((tmp_path / "data" / "keys").read_text())["keys"][0]
+        control = urlsplit(server.wait_for(r"control: (http://\S+)/status")[1])
+        connection = http.client.HTTPConnection(control.netloc, timeout=HANG_S)
+        remote = Remote(connection, control.netloc, (key["id"], key["secret"]), "The runner")
+        with pytest.raises(UserError, match="Function job has changed since"):
+            remote.call("POST", "functions", "job", "versions", body=json.dumps({"revision": mine}).encode())
+        assert [one["version"] for one in shell.json("versions", "job")["versions"]] == ["LATEST"]
 
 
 def test_a_creation_does_not_wait_for_its_code(aws: Lambda) -> None:
