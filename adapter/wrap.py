@@ -95,8 +95,8 @@ def _mark(thing: Any, noted: marks.Marks) -> Any:
         if interfaces.is_factory(thing, noted.interface) and not isinstance(thing, type):
             return _marking_factory(thing, noted)
         thing = calls.handler(thing)
-        if not isinstance(thing, type):
-            _offer_deploy(thing)
+    if not isinstance(thing, type):
+        _offer_deploy(thing)
     marks.attach(thing, noted)
     return thing
 
@@ -125,6 +125,7 @@ def _marking_factory(make: Callable[..., Any], noted: marks.Marks) -> Callable[.
         app = make(*args, **kwargs)
         if callable(app):  # else the caller says what is wrong with it
             app = calls.handler(app)
+            _offer_deploy(app)
             marks.attach(app, noted)
         return app
 

@@ -107,6 +107,10 @@ def restore(path: str, app_dir: str, order: Mapping[str, Any]) -> Loaded:
         raise LoadError(str(error)) from None
     if handlers.is_wrapped(app):
         handlers.suit(app, order)
+    elif handlers.is_event(
+        app, getattr(app, "__name__", ""), order
+    ):  # captured alive, before a runner had it
+        app = handlers.wrap(app, order)
     loaded = _judge(app, header.target or os.path.basename(path), overrides, app_dir)
     loaded.restored, loaded.state, loaded.buffers = header.settings, state or {}, header.buffers
     return loaded

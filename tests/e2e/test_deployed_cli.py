@@ -133,6 +133,32 @@ def test_a_file_and_a_zip_with_settings(shell: Shell) -> None:
     assert json.loads(shell.ok("invoke", "zipped", "{}"))["given"] == {}
 
 
+def test_settings_of_the_project_and_of_the_app_hold(shell: Shell) -> None:
+    app = shell.where / "settled"
+    app.mkdir()
+    (app / "app.py").write_text(
+        "import os\nfrom flask import Flask\nfrom snapfork.adapter import serverless\n\n"
+        "app = serverless(Flask(__name__), memory='1GB', env={'MINE': 'app', 'OURS': 'app'})\n\n"
+        "@app.get('/')\ndef which():\n    return [os.environ[name] for name in ('MINE', 'OURS', 'TYPED')]\n"
+    )
+    (app / "pyproject.toml").write_text(
+        "[tool.snapfork]\ntimeout = 9\nmax_requests = 3\n"
+        "[tool.snapfork.functions.settled]\nenv = {OURS = 'project', TYPED = 'project'}\n"
+    )
+    made = shell.json("deploy", "settled", "--env", "TYPED=typed")["version"]["configuration"]
+    assert (made["timeout"], made["settings"]) == (9.0, {"max_requests": 3})
+    assert shell.server.get("/settled/").json() == ["app", "project", "typed"]
+
+    def limit() -> Any:
+        return shell.server.function("settled:LATEST")["settings"]["memory"]
+
+    assert limit() == 1 << 30
+    shell.ok("deploy", "settled", "--memory", "off")
+    assert shell.server.get("/settled/").status == 200 and limit() is None
+    (app / "pyproject.toml").write_text("[tool.snapfork]\ntimeout = 'soon'\n")
+    assert "timeout" in shell.refused("deploy", "settled")
+
+
 def test_packages_are_installed_and_their_installation_is_shown(shell: Shell) -> None:
     app = shell.where / "needs"
     app.mkdir()
@@ -448,6 +474,45 @@ if __name__ == "__main__":
     made = serverless(create()).deploy(sys.argv[1], "counting", description="from a script", timeout=20)
     print(made["version"]["version"], *made["addresses"])
 """
+
+
+LIVE_HANDLER = """
+import sys
+from flask import Flask
+from snapfork.adapter import serverless
+
+seen = [sys.argv[2]]
+
+@serverless(timeout=11)
+def listen(event, context):
+    seen.append(event["word"])
+    return [seen, context.function_name, context.get_remaining_time_in_millis() <= 11_000]
+
+@serverless(timeout=12)
+def create():
+    app = Flask("made")
+    app.add_url_rule("/", view_func=lambda: seen[0])
+    return app
+
+for live in (listen, create()):
+    made = live.deploy(sys.argv[1], "live-" + getattr(live, "__name__", "app"))
+    print(made["version"]["configuration"]["timeout"])
+"""
+
+
+def test_a_live_handler_and_what_a_factory_made(shell: Shell) -> None:
+    script = shell.where / "listening.py"
+    script.write_text(LIVE_HANDLER)
+    env = shell.server.environment | control(shell)
+    done = subprocess.run(
+        [sys.executable, str(script), env["SNAPFORK_URL"], "begun"],
+        env=env, capture_output=True, text=True, timeout=HANG_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()) == (0, ["11.0", "12.0"]), done.stderr
+    script.unlink()
+    told = json.loads(shell.ok("invoke", "live-listen", '{"word": "heard"}'))
+    assert told == [["begun", "heard"], "live-listen", True]
+    assert shell.server.get("/live-app/").body == b"begun"
 
 
 def deploys_a_live_app(server: Serve, shell: Shell, script: Path) -> None:
