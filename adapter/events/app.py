@@ -40,6 +40,7 @@ _FC_HEADERS = {
     "log_project": "HTTP_X_FC_SERVICE_LOGPROJECT",
     "log_store": "HTTP_X_FC_SERVICE_LOGSTORE",
 }
+TRACE = "_X_AMZN_TRACE_ID"
 Start = Callable[..., Any]
 Hook = Callable[[Context], Any]
 
@@ -119,6 +120,8 @@ class _Call:
     def run(self) -> Iterable[bytes]:
         """Call the handler, answer; what fails before the answer begins is the answer."""
         try:
+            if self.dialect == "lambda":
+                self._trace()
             context = Context(self.function, self.invocation)
             token = current.set(context)
             try:
@@ -128,6 +131,15 @@ class _Call:
         except BaseException as error:  # the handler's own
             self._pass_on(error)
             return self._failed(error)
+
+    def _trace(self) -> None:
+        """Lambda's variable, which AWS SDKs send along with what the handler asks of them: functions of its
+        dialect have one request at a time."""
+        trace = self.invocation.get("trace")
+        if trace:
+            os.environ[TRACE] = str(trace)
+        elif TRACE in os.environ:
+            del os.environ[TRACE]
 
     def _pass_on(self, error: BaseException) -> None:
         """Raise what is the server's: a rehearsal's alarm, and the end of a process that was forked here."""

@@ -18,6 +18,7 @@ from snapfork.runner.faces.lambda_errors import LambdaError, invalid_value, too_
 from snapfork.runner.faces.lambda_names import shown_version
 from snapfork.runner.invocations.invoker import Streaming
 from snapfork.runner.invocations.model import Invocation, Result
+from snapfork.runner.policy import chains
 from snapfork.runner.registry import errors
 from snapfork.runner.registry.model import Version
 
@@ -50,6 +51,7 @@ async def invoke(desk: Desk, call: Call) -> Answer:
     _startable(desk, call, version)
     if kind == "Event":
         return await _enqueue(desk, call, payload, context)
+    _refuse_loop(desk, call)
     tail = values.get("LogType") == "Tail"
     result = await desk.invoker.invoke(_invocation(call, payload, context, "api"), tail)
     return _reply(result, tail)
@@ -71,6 +73,7 @@ async def invoke_stream(desk: Desk, call: Call) -> Answer:
     if values.get("InvocationType") == "DryRun":
         return Reply(204)
     _startable(desk, call, version)
+    _refuse_loop(desk, call)
     streaming = await desk.invoker.stream(_invocation(call, payload, context, "api"))
     headers: Headers = [(b"content-type", eventstream.CONTENT_TYPE)]
     if streaming.result is not None:
@@ -150,7 +153,23 @@ def _invocation(call: Call, payload: bytes, context: str, trigger: str) -> Invoc
         "lambda",
         context,
         content_type="application/json",
+        chain=_chain(call),
     )
+
+
+def _chain(call: Call) -> str:
+    """What the calling function says of the chain it is part of, if a function calls."""
+    sent = call.head.get(chains.TRACE_HEADER.encode())
+    return chains.of_trace(sent.decode("latin-1")) if sent else ""
+
+
+def _refuse_loop(desk: Desk, call: Call) -> None:
+    """Raise where functions have called each other too often; of an Event the queue takes care."""
+    if not chains.is_loop(_chain(call), call.function):
+        return
+    latest = desk.operations.resolve(call.function).version
+    if latest.configuration.extra.get(chains.SETTING) != "Allow":
+        raise LambdaError("RecursiveInvocationException", chains.ERROR.partition(": ")[2])
 
 
 async def _enqueue(desk: Desk, call: Call, payload: bytes, context: str) -> Reply:

@@ -61,7 +61,7 @@ OFFERED: dict[str, str] = {
     "UntagResource": "functions",
     "ListTags": "functions",
     "GetAccountSettings": "",
-    "GetFunctionRecursionConfig": "chains of destinations end at a function's 17th turn",
+    "GetFunctionRecursionConfig": "chains of destinations and boto3 calls end at a function's 17th turn",
     "PutFunctionRecursionConfig": "",
     "GetRuntimeManagementConfig": "kept and given back; the runtime is this machine's Python",
     "PutRuntimeManagementConfig": "",

@@ -11,6 +11,7 @@ from typing import Any
 from snapfork.runner.invocations import failures
 from snapfork.runner.invocations.model import ErrorKind, Invocation, Result
 from snapfork.runner.invocations.wire import Headers
+from snapfork.runner.policy import chains
 from snapfork.runner.registry.model import Resolved
 from snapfork.runner.units import ERROR_HEADER, RUN_HEADER
 
@@ -78,10 +79,16 @@ def _context(
     accepted_ns: int,
     arn: Callable[[Resolved], str],
 ) -> str:
+    configuration = resolved.version.configuration
+    told = {}
+    if kind == EVENT and configuration.dialect == "lambda":
+        chain = chains.longer(invocation.chain, invocation.function)
+        told["trace"] = chains.trace_of(chain, invocation.id, now)
     return json.dumps(
-        {
+        told
+        | {
             "id": invocation.id,
-            "deadline_ms": int((now + resolved.version.configuration.timeout) * 1000),
+            "deadline_ms": int((now + configuration.timeout) * 1000),
             "qualifier": invocation.qualifier,
             "arn": arn(resolved),
             "trigger": invocation.trigger,

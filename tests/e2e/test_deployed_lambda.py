@@ -63,13 +63,16 @@ class Lambda:
         self.server = server
         key = json.loads((data / "keys").read_text())["keys"][0]
         self.credentials = Credentials(key["id"], key["secret"])
-        control = urlsplit(server.wait_for(r"control: (http://\S+)/status")[1])
-        self.boto = boto3.client(
+        self.control = urlsplit(server.wait_for(r"control: (http://\S+)/status")[1])
+        self.boto = self.client()
+
+    def client(self) -> Any:
+        return boto3.client(
             "lambda",
-            endpoint_url=f"http://{control.netloc}",
+            endpoint_url=f"http://{self.control.netloc}",
             region_name="us-east-1",
-            aws_access_key_id=key["id"],
-            aws_secret_access_key=key["secret"],
+            aws_access_key_id=self.credentials.access_key,
+            aws_secret_access_key=self.credentials.secret_key,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=HANG_S),
         )
 
@@ -255,6 +258,58 @@ def handler(event, context):
 
     assert until(letters)
     assert aws.invoke("turns", {"ask": 1})[0] == 16
+
+
+CALLER = """
+import json, os
+import boto3
+
+def handler(event, context):
+    with open(os.path.join(os.environ["HOME"], "turns"), "a") as file:
+        file.write("x")
+    client = boto3.client("lambda", **event["client"])
+    event = event | {"next": context.function_name, "this": event["next"]}
+    client.invoke(FunctionName=event["this"], InvocationType="Event", Payload=json.dumps(event))
+"""
+COUNTER = """
+import os
+
+def handler(event, context):
+    path = os.path.join(os.environ["HOME"], "turns")
+    return os.path.getsize(path) if os.path.exists(path) else 0
+"""
+
+
+def test_functions_that_invoke_each_other_through_boto3_end(aws: Lambda) -> None:
+    for name in ("ping", "pong"):
+        aws.create(name, {"main.py": CALLER, "counter.py": COUNTER})
+    client = {
+        "endpoint_url": aws.boto.meta.endpoint_url, "region_name": "us-east-1",
+        "aws_access_key_id": aws.credentials.access_key, "aws_secret_access_key": aws.credentials.secret_key,
+    }  # fmt: skip
+    first = json.dumps({"client": client, "next": "pong"})
+    aws.boto.invoke(FunctionName="ping", InvocationType="Event", Payload=first)
+    assert until(lambda: "RecursiveInvocation" in aws.server.run("dead-letters", "ping").stdout)
+    for name in ("ping", "pong"):
+        aws.boto.update_function_configuration(FunctionName=name, Handler="counter.handler")
+        aws.wait("function_updated_v2", FunctionName=name)
+        assert aws.invoke(name)[0] == 16
+
+
+def test_a_call_that_closes_a_loop_is_refused_unless_the_function_allows_it(aws: Lambda) -> None:
+    aws.create("loop", ONE)
+    sent: list[str] = []
+    boto = aws.client()
+    boto.meta.events.register("before-call", lambda params, **_: params["headers"].update(
+        {"X-Amzn-Trace-Id": f"Root=1-5759e988-bd862e3fe1be46a994272793;Lineage={sent[-1]}"}
+    ))  # fmt: skip
+    sent.append("loop:15,other:99")
+    assert boto.invoke(FunctionName="loop")["StatusCode"] == 200
+    sent.append("loop:16")
+    with pytest.raises(boto.exceptions.RecursiveInvocationException):
+        boto.invoke(FunctionName="loop")
+    boto.put_function_recursion_config(FunctionName="loop", RecursiveLoop="Allow")
+    assert boto.invoke(FunctionName="loop")["StatusCode"] == 200
 
 
 def test_limits_of_a_function(aws: Lambda) -> None:

@@ -121,6 +121,7 @@ def test_an_event_goes_to_its_handler_as_it_is(tmp_path: Path) -> None:
         assert asked.headers["x-snapfork-unit"] == "f:LATEST"
         told = asked.invocation
         assert told.pop("accepted_ns") > 0
+        assert told.pop("trace").endswith(";Lineage=f:1")
         assert told == {
             "id": "id-1", "deadline_ms": int((Clock().now + 3.0) * 1000), "qualifier": "prod",
             "arn": "",
