@@ -40,6 +40,8 @@ Waiting = list[tuple[str, float]]
 LEASE_S = 60.0
 """How long a row is somebody's without a word from him; prolonged by `renew`."""
 MAX_BYTES = 4 << 30
+CHECKPOINT_PAGES = 4000
+"""Pages of the log before they are copied into the file, which takes two syncs more."""
 _NOTHING = Call(lambda _connection: None)
 RESULT_LIMIT = 1 << 20
 """FC: the part of a result that a task gives back."""
@@ -97,7 +99,7 @@ class Queue:
 
     def _open(self) -> sqlite3.Connection:
         connection = database.open_file(self.file, store.MIGRATIONS)
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         self._last_id = store.free_held(connection, self.clock())
         return connection
 
