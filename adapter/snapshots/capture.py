@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import io
 import pickle
@@ -27,6 +28,7 @@ from snapfork.adapter.snapshots.pickling import PROTOCOL, Pickler
 
 _WORTH_TELLING = 1024
 _CODE = (types.FunctionType, type, types.ModuleType)
+_MODULE = types.ModuleType
 _OF_THE_IMPORT = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 
 
@@ -106,6 +108,10 @@ def capture(
         dump_each(name, {name: value for name, value in one.items() if issubclass(type(value), _CODE)})
     for name, one in contents.items():
         dump_each(name, {name: value for name, value in one.items() if not issubclass(type(value), _CODE)})
+    dump(
+        "the class of a module",
+        {name: type(one) for name, one in modules.items() if type(one) is not _MODULE},
+    )
     pickler.dump(list(referred))
     pickler.dump(data.contents(referred))
     with pickler.by_value([value for one in referred.values() for value in one.values()]):
@@ -117,6 +123,8 @@ def capture(
     dump("the app", app)
     dump("the lifespan's state", state)
     known = pickler.memo.copy()
+    context = contextvars.copy_context().items()
+    dump("the context", [(variable, value) for variable, value in context if id(variable) in known])
     put = deposits.find(ownership, lambda thing: id(thing) in known)
     dump("what libraries hold of the app", [listeners.signals(known), listeners.events(known)])
     pickler.dump(len(put))
@@ -193,6 +201,8 @@ def release(captured: Captured) -> Any:
             vars(module)[name] = unpickler.load()
     for module in own:
         rebuild.complete_module(module)
+    for name, kind in unpickler.load().items():
+        sys.modules[name].__class__ = kind
     referred, contents = unpickler.load(), unpickler.load()
     values = {name: {one: unpickler.load() for one in unpickler.load()} for name in referred}
     for name in values:
@@ -206,6 +216,8 @@ def release(captured: Captured) -> Any:
     interpreter.apply(unpickler.load())
     app = unpickler.load()
     captured.state = unpickler.load()
+    for variable, value in unpickler.load():
+        variable.set(value)
     signals, events = unpickler.load()
     listeners.connect(signals)
     listeners.listen(events)

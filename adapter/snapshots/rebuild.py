@@ -209,6 +209,11 @@ def make_bare(kind: Any) -> Any:
     return kind.__new__(kind)
 
 
+def make_local(kind: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """A thread-local object whose __init__ other threads will call with what it was given."""
+    return threading.local.__new__(kind, *given, **named)
+
+
 def make_object(kind: Any) -> Any:
     """An instance without the class's own __new__ and __init__."""
     return object.__new__(kind)

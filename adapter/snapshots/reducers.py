@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextvars
+import gc
 import io
 import marshal
 import os
@@ -90,8 +91,15 @@ def _weak_set(found: Any) -> Any:
 
 
 def _local(local: Any) -> Any:
-    # The values of this thread; others have none here, nor in the process that restores it.
-    return (rebuild.make_bare, (type(local),), dict(vars(local)), None, None, rebuild.fill_dict)
+    # The values of this thread; others have none here, nor where it is restored. What each thread's
+    # __init__ is called with, only the garbage collector is told of (Modules/_threadmodule.c).
+    parts = gc.get_referents(local)
+    given = next((part for part in parts if type(part) is tuple), ())
+    named = next(
+        (part for part in parts if type(part) is dict and part and set(map(type, part)) == {str}), {}
+    )
+    made = (type(local), given, named)
+    return (rebuild.make_local, made, dict(vars(local)), None, None, rebuild.fill_dict)
 
 
 def _context_var(variable: Any) -> Any:

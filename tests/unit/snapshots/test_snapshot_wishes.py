@@ -176,7 +176,7 @@ def test_modules_that_no_import_would_find_go_by_value(module: types.ModuleType)
 def test_what_an_app_sets_for_its_process_is_set_again(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(
         """
-import logging, os
+import contextvars, logging, os, sys, threading, types
 os.environ["SHOP_ADDED"] = "by me"
 os.environ["SHOP_ADDED_TOO"] = "by me"
 os.environ["SHOP_CHANGED"] += " and me"
@@ -190,6 +190,27 @@ class Logger(logging.Logger):
 
 logging.setLoggerClass(Logger)
 log = logging.getLogger("shop.deep")
+variable = contextvars.ContextVar("variable")
+variable.set("set")
+
+class Module(types.ModuleType):
+    @property
+    def computed(self):
+        return "computed"
+
+class Local(threading.local):
+    def __init__(self, given, *, named):
+        self.both = given + named
+
+sys.modules[__name__].__class__ = Module
+local = Local("a", named="b")
+
+def of_another_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(local.both))
+    thread.start()
+    thread.join()
+    return found[0]
 
 def app(environ, start_response):
     return []
@@ -197,7 +218,8 @@ def app(environ, start_response):
 def tell():
     names = ("SHOP_ADDED", "SHOP_ADDED_TOO", "SHOP_CHANGED", "SHOP_REMOVED")
     levels = [logging.getLevelName(25), log.notice(), log is logging.getLogger(log.name)]
-    return [*map(os.environ.get, names), *levels, logging._warnings_showwarning is not None]
+    own = [variable.get("not set"), sys.modules[__name__].computed, local.both, of_another_thread()]
+    return [*map(os.environ.get, names), *levels, logging._warnings_showwarning is not None, *own]
 """
     )
     code = """
@@ -208,7 +230,7 @@ if sys.argv[1] == "make":
     sys.path.insert(0, ".")
     import shop
     made = snapshot(shop.app)
-    made.save("shop.snap")
+    made.write("shop.snap")
     print([one for one in made.header.warnings if "ADDED" in one])
 else:
     restore("shop.snap")
@@ -229,4 +251,5 @@ else:
 
     assert run("make") == "[]"
     said = ["by me", "by you", "you and me", None, "NOTICE", "shop.deep", True, True]
+    said += ["set", "computed", "ab", "ab"]
     assert run("back", SHOP_ADDED_TOO="by you") == str(said)
