@@ -9,7 +9,7 @@ import pytest
 
 T = TypeVar("T")
 FIGURES = pytest.StashKey[list[tuple[str, str]]]()
-SOAK_TIMEOUT_FACTOR = 30
+SOAK_TIMEOUT_FACTOR = 15
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,9 +37,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Full numbers take longer: so does the patience of each test's hang-stopper."""
     if not config.getoption("--soak"):
         return
+    usual = float(config.getini("timeout"))
     for item in items:
         marker = item.get_closest_marker("timeout")
-        seconds = float(marker.args[0]) if marker and marker.args else 60.0
+        seconds = float(marker.args[0]) if marker else usual
         item.add_marker(pytest.mark.timeout(seconds * SOAK_TIMEOUT_FACTOR), append=False)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-HANG_S = 50.0  # only stops what hangs
+HANG_S = 150.0  # only stops what hangs
 MARK = "TEST_RUN_OF_SNAPFORK"  # the runner keeps SNAPFORK_* from its functions
 
 
@@ -217,7 +217,7 @@ class Server:
                     continue  # it ended meanwhile
         return found
 
-    def wait_until_nothing_is_left(self, within: float = 10.0) -> None:
+    def wait_until_nothing_is_left(self, within: float = 30.0) -> None:
         """Raises AssertionError with what is still running after `within` seconds."""
         deadline = time.monotonic() + within
         while left := self.processes():

@@ -116,7 +116,7 @@ def test_runner_bench_that_is_ended_leaves_nothing(app_dir: Path) -> None:
         assert named(str(app_dir)) - {process.pid}
     finally:
         process.terminate()
-        process.communicate(timeout=50)
+        process.communicate(timeout=150)
     assert process.returncode == 143
     assert named(str(app_dir)) == set()
 

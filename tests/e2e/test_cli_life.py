@@ -58,12 +58,12 @@ class Runner:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "snapfork.runner", *words], cwd=self.directory, env=self.environment,
-            capture_output=True, text=True, timeout=50, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
 
     def get(self, path: str) -> tuple[bytes, str]:
         url = urlsplit(self.wait_for(r"serving on (\S+)")[1])
-        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=30)
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=150)
         connection.request("GET", path)
         response = connection.getresponse()
         body = response.read()
@@ -137,13 +137,13 @@ def test_everything_as_json(tmp_path: Path) -> None:
     try:
         runner.wait_for(r'"event": "ready"')
         url = urlsplit(json.loads(next(line for line in runner.lines if '"serving"' in line))["url"])
-        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=30)
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=150)
         connection.request("GET", "/json")
         assert connection.getresponse().read() == b"v1"
         connection.close()
         runner.wait_for("serving /json")
         runner.process.send_signal(signal.SIGTERM)
-        rest, _ = runner.process.communicate(timeout=40)
+        rest, _ = runner.process.communicate(timeout=150)
         for line in [*runner.lines, *rest.splitlines()]:
             json.loads(line)
     finally:
@@ -247,7 +247,7 @@ def test_an_app_that_cannot_start_is_one_sentence(code: str, says: str, tmp_path
     done = Runner(tmp_path, "shop:app", "--port", "0")
     try:
         done.wait_for("failed: .*" + says)
-        assert done.process.wait(30) == 1
+        assert done.process.wait(150) == 1
         assert done.process.stdout is not None
         assert not any("Traceback" in line for line in [*done.lines, *done.process.stdout])
     finally:

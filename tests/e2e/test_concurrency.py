@@ -132,7 +132,6 @@ def test_replaced_streams_end_after_the_drain_timeout_and_are_counted() -> None:
         stream.close()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("target", ["wsgi_app:app", "asgi_app:app"])
 def test_idle_connections_cost_no_instance_and_little_memory(
     target: str,

@@ -20,7 +20,6 @@ from deployed import serve, until
 from server import HANG_S, Serve
 from snapfork.runner.processes import as_user
 
-pytestmark = pytest.mark.timeout(240)  # each command is a Python of its own
 WEB = """
 from flask import Flask, request
 

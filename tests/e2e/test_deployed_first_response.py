@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from deskpeer import Deployment
 from snapfork.runner.units import UnitRoute
 
@@ -30,7 +29,6 @@ def took_ms(action: Callable[[], object]) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-@pytest.mark.timeout(180)
 def test_a_flask_function_answers_sooner_than_python_imports_it(
     tmp_path: Path, soak: Callable[[int, int], int], record: Callable[[str, object], None]
 ) -> None:

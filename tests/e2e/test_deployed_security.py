@@ -31,7 +31,6 @@ from snapfork.runner.faces.exchange import Headers
 from snapfork.runner.faces.signing import sign_sigv4
 from snapfork.runner.registry.model import Key
 
-pytestmark = pytest.mark.timeout(120)
 ROLE = "arn:aws:iam::000000000000:role/any"
 # Each call leaves a line in the function's HOME, which all of its instances share.
 COUNTING = """
@@ -285,7 +284,6 @@ def browser() -> str:
     return found
 
 
-@pytest.mark.timeout(180)
 def test_a_page_of_another_origin(tmp_path: Path) -> None:
     """The runner asks for no signatures at all: only the browser's Origin is between page and function."""
     program = browser()
@@ -332,7 +330,7 @@ def memory(pid):
         file.read(16)
 
 def call(host, port, method, path):
-    connection = http.client.HTTPConnection(host, port, timeout=20)
+    connection = http.client.HTTPConnection(host, port, timeout=150)
     connection.request(method, path, b"{}", {"Content-Type": "application/json"})
     return connection.getresponse().status
 

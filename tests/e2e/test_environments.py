@@ -7,7 +7,6 @@ import sys
 import venv
 from pathlib import Path
 
-import pytest
 from server import Serve
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
@@ -38,7 +37,6 @@ def test_an_app_with_a_runner_and_an_adapter_of_its_own() -> None:
         assert server.get("/").text == "the app's own runner, the app's own adapter"
 
 
-@pytest.mark.timeout(180)
 def test_an_app_in_an_environment_of_its_own(tmp_path: Path) -> None:
     """Without snapfork, with older packages than the runner's: it gets its own."""
     environment = tmp_path / ".venv"

@@ -134,7 +134,6 @@ def test_those_that_are_not_offered_say_so(aws: Lambda) -> None:
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 404
 
 
-@pytest.mark.timeout(180)  # the aws CLI takes its time to start
 def test_the_aws_command_line(aws: Lambda, tmp_path: Path) -> None:
     port = urlsplit(aws.boto.meta.endpoint_url).port
     key = Key(aws.credentials.access_key, aws.credentials.secret_key)

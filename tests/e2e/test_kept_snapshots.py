@@ -326,7 +326,7 @@ def test_damaged_buffers_are_found_while_it_serves_and_the_app_is_initialised(sh
 def test_a_snapshot_file_whose_copy_is_damaged_is_taken_in_again(shop: Path) -> None:
     (shop / "shop.py").write_text(ARRAYS)
     command = [sys.executable, "-m", "snapfork.runner", "snapshot", "shop:app", "--python", sys.executable]
-    subprocess.run(command, cwd=shop, check=True, capture_output=True, timeout=50)
+    subprocess.run(command, cwd=shop, check=True, capture_output=True, timeout=150)
     data = shop.parent / "data"
     with Serve("shop.snap", cwd=shop, data_dir=data) as server:
         server.wait_for("checked whole in")

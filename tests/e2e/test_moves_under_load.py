@@ -115,7 +115,6 @@ def published(boto: Any, number: str) -> None:
     boto.update_function_code(FunctionName="shop", ZipFile=code, Publish=True)
 
 
-@pytest.mark.timeout(240)
 def test_aliases_weights_and_code_move_under_sixteen_connections(
     aws: tuple[Serve, Any], soak: Callable[[int, int], int], record: Callable[[str, object], None]
 ) -> None:

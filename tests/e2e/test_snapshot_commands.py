@@ -68,7 +68,7 @@ class Place:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "snapfork.runner", *words], cwd=self.directory, env=self.environment,
-            capture_output=True, text=True, timeout=50, check=False,
+            capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
 
     def make(self, target: str = "shop:app") -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,6 @@ def send_blocks(sock: socket.socket, total: int, chunked: bool) -> None:
         sock.sendall(b"0\r\n\r\n")
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("target", ["wsgi_app:app", "asgi_app:app"])
 def test_memory_stays_flat(
     target: str, soak: Callable[[int, int], int], record: Callable[[str, object], None]

@@ -26,7 +26,6 @@ def live(function: dict[str, Any]) -> list[int]:
     return [one["pid"] for one in function["instances"] if one["pid"]]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("target", INTERFACES)
 def test_nothing_is_lost_by_reloads_reclaims_and_dead_templates(
     target: str, soak: Soak, record: Record
@@ -49,7 +48,6 @@ def test_nothing_is_lost_by_reloads_reclaims_and_dead_templates(
         assert set(deaths) <= {"left"}
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("target", "concurrency"), [("wsgi_app:app", 1), ("wsgi_app:app", 2), ("asgi_app:app", 2)]
 )
@@ -77,7 +75,6 @@ def test_instances_come_for_bursts_and_go_and_nothing_is_lost(
         assert set(deaths) == {"left"}
 
 
-@pytest.mark.timeout(120)
 def test_reload_on_a_changed_file_loses_nothing(tmp_path: Path, soak: Soak, record: Record) -> None:
     text = (APPS / "wsgi_app.py").read_text()
     (tmp_path / "shop.py").write_text(text)
@@ -95,7 +92,6 @@ def test_reload_on_a_changed_file_loses_nothing(tmp_path: Path, soak: Soak, reco
         assert set(+load.counts) == {"ok"}
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["frozen", "frozen, bodies", "running, bodies"])
 @pytest.mark.parametrize("target", INTERFACES)
 def test_killed_instances_cost_at_most_what_they_had_in_progress(
@@ -134,7 +130,6 @@ def test_killed_instances_cost_at_most_what_they_had_in_progress(
         assert function["deaths"]["signal 9"] <= kills
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("target", INTERFACES)
 def test_killed_instances_behind_a_unix_socket(
     target: str, tmp_path: Path, soak: Soak, record: Record
@@ -242,7 +237,6 @@ def at_rest(server: Serve) -> dict[str, int]:
         last = now
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("target", INTERFACES)
 def test_connections_and_instances_leave_nothing_behind(target: str, soak: Soak, record: Record) -> None:
     instances = soak(60, 1000)

@@ -94,7 +94,6 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("many_files")
 @pytest.mark.parametrize("stack", ["flask", "django", "fastapi"])
 def test_forked_with_its_usual_code(

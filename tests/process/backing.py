@@ -22,7 +22,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:
@@ -47,7 +47,7 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(150)
 
 
 def _as_postgres(command: list[str]) -> list[str]:
@@ -80,7 +80,7 @@ def postgres_port() -> Iterator[int]:
     finally:
         stop = [str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop"]
         subprocess.run(_as_postgres(stop), cwd="/", check=True, stdout=subprocess.DEVNULL)
-        process.wait(10)
+        process.wait(150)
         shutil.rmtree(made, ignore_errors=True)
 
 

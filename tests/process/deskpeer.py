@@ -164,7 +164,7 @@ class Deployment:
                 error.add_note(self.tail())
                 return
             self.stop()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while left := self.processes():
                 assert time.monotonic() < deadline, f"still running: {left}\n{self.tail()}"
                 time.sleep(0.02)

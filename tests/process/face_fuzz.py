@@ -126,7 +126,7 @@ def answered(
     port: int, method: str, target: str, body: bytes, headers: dict[str, str]
 ) -> tuple[int, dict[str, str], bytes]:
     """Send it: status, headers by lower-case names, body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=150)
     try:
         connection.request(method, target, body, headers)
         answer = connection.getresponse()

@@ -219,11 +219,11 @@ def served(directory: Path, signed: bool = True, build: Build | None = None) -> 
 
     thread = threading.Thread(target=main, daemon=True)
     thread.start()
-    started.wait(30)
+    started.wait(150)
     if "error" in holder:
         raise holder["error"]
     try:
         yield holder["served"]
     finally:
         holder["server"].should_exit = True
-        thread.join(10)
+        thread.join(150)

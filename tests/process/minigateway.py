@@ -19,7 +19,7 @@ from snapfork.runner.wire.guard import Guard, reopen
 
 SLOTS = 40
 GENERATION = 1
-PATIENCE = 20.0
+PATIENCE = 150.0
 
 
 class Client:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 PREFIX = "/2018-06-01/runtime"
 ARN = "arn:aws:lambda:eu-central-1:000000000000:function:shop"
-PATIENCE = 30.0
+PATIENCE = 150.0
 
 
 class RuntimeApi:

@@ -24,7 +24,7 @@ def take_through(directory: Path, source: str, children: int = 2, **variables: s
         text=True,
         cwd=directory,
         env=os.environ | variables,
-        timeout=50,
+        timeout=150,
     )
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -307,7 +307,7 @@ def answer(command: list[str], cwd: Path, is_up: Callable[[str], bool], address:
             said.append(line)
             if is_up(line):
                 port = line.partition(address)[2].split()[0].rstrip("/")
-                with urllib.request.urlopen(f"{address}{port}/", timeout=20) as response:
+                with urllib.request.urlopen(f"{address}{port}/", timeout=150) as response:
                     return str(response.read().decode())
         raise AssertionError(json.dumps(said, indent=1))
     finally:

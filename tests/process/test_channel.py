@@ -45,7 +45,7 @@ def test_what_was_sent_before_a_close_with_unread_messages_arrives(loop: asyncio
     theirs.send(b"one")
     theirs.send(b"two")
     theirs.close()  # with a message unread: the kernel answers with ECONNRESET first
-    loop.run_until_complete(asyncio.wait_for(listener.ended.wait(), 10))
+    loop.run_until_complete(asyncio.wait_for(listener.ended.wait(), 150))
     assert listener.heard == [b"one", b"two"]
     ours.close()
 
@@ -71,7 +71,7 @@ def test_messages_and_descriptors_wait_for_room_in_order(loop: asyncio.AbstractE
             got.append(int(bytes(buffer[:size]).partition(b".")[0]))
             passed.extend(received)
 
-    loop.run_until_complete(asyncio.wait_for(take(), 30))
+    loop.run_until_complete(asyncio.wait_for(take(), 150))
     assert got == list(range(count))
     assert len(passed) == 4
     fds.close_all([*passed, read, write])
@@ -82,7 +82,7 @@ def test_messages_and_descriptors_wait_for_room_in_order(loop: asyncio.AbstractE
 def test_eof_is_told_once(loop: asyncio.AbstractEventLoop) -> None:
     ours, listener, theirs = channel(loop)
     theirs.close()
-    loop.run_until_complete(asyncio.wait_for(listener.ended.wait(), 10))
+    loop.run_until_complete(asyncio.wait_for(listener.ended.wait(), 150))
     assert not ours.is_open
     ours.send(b"into the void")
     ours.close()

@@ -80,7 +80,7 @@ class Gateway:
             connection = UnixConnection(self.ready["control_uds"], 20)
         else:
             host, port = self.ready["control_tcp"]
-            connection = http.client.HTTPConnection(host, port, timeout=20)
+            connection = http.client.HTTPConnection(host, port, timeout=150)
         try:
             connection.request(method, path, headers=headers or {})
             response = connection.getresponse()
@@ -231,7 +231,7 @@ def test_it_leaves_when_the_gateway_closes_the_line(tmp_path: Path) -> None:
     try:
         assert gateway.ready["control_tcp"] is None
         gateway.ours.shutdown(socket.SHUT_RDWR)
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(150) == 0
     finally:
         gateway.close()
 
@@ -241,7 +241,7 @@ def test_it_is_killed_with_the_gateway(tmp_path: Path) -> None:
     try:
         os.close(gateway.life)
         gateway.life = -1
-        assert gateway.process.wait(20) == -9
+        assert gateway.process.wait(150) == -9
     finally:
         gateway.close()
 

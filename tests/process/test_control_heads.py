@@ -30,7 +30,7 @@ def with_server(test: Callable[[Connect], Awaitable[None]]) -> None:
             await asyncio.sleep(0.005)
         host, port = sock.getsockname()[:2]
         try:
-            await asyncio.wait_for(test(lambda: asyncio.open_connection(host, port)), 40)
+            await asyncio.wait_for(test(lambda: asyncio.open_connection(host, port)), 150)
         finally:
             server.should_exit = True
             await serving

@@ -73,7 +73,7 @@ def test_over_http_it_gets_the_events_of_a_function_url(gateway: Deployment) -> 
 def _get(gateway: Deployment) -> Any:
     from server import Client
 
-    client = Client("127.0.0.1", gateway.port, timeout=50)
+    client = Client("127.0.0.1", gateway.port, timeout=150)
     return client.ask("GET", "/web/a%20b?x=1", None, {"x-snapfork-invocation": '{"id": "theirs"}'})
 
 

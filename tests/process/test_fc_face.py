@@ -208,10 +208,10 @@ def test_the_code_can_be_fetched(client: Client, name: str) -> None:
     create(client, name)
     found = client.get_function_code(name, m.GetFunctionCodeRequest()).body
     assert found.checksum == fc_names.checksum(CODE)
-    with urllib.request.urlopen(found.url, timeout=10) as answer:
+    with urllib.request.urlopen(found.url, timeout=150) as answer:
         assert answer.read() == CODE
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(found.url.replace(name, "other"), timeout=10)
+        urllib.request.urlopen(found.url.replace(name, "other"), timeout=150)
 
 
 # -- versions and aliases -------------------------------------------------------------------------------
@@ -624,7 +624,7 @@ def test_layers(client: Client, name: str) -> None:
     made = client.create_layer_version(name, m.CreateLayerVersionRequest(body=body)).body
     assert (made.layer_name, made.version, made.acl, made.license) == (name, 1, "0", "MIT")
     assert made.code_checksum == fc_names.checksum(CODE)
-    with urllib.request.urlopen(made.code.location, timeout=10) as answer:
+    with urllib.request.urlopen(made.code.location, timeout=150) as answer:
         assert answer.read() == CODE
     arn = f"acs:fc:{REGION}:{ACCOUNT}:layers/{name}/versions/1"
     assert made.layer_version_arn == arn
@@ -723,7 +723,7 @@ def test_keys_may_do_what_they_are_for(face: Served, client: Client, name: str) 
 
 def raw(face: Served, text: bytes) -> tuple[int, dict[str, Any]]:
     """What an HTTP request gets, byte for byte."""
-    with socket.create_connection(("127.0.0.1", face.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", face.port), timeout=150) as sock:
         sock.sendall(text)
         sock.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -760,7 +760,7 @@ def test_a_request_that_was_changed_or_comes_again_is_refused_and_changes_nothin
         return [(key.decode(), value.decode()) for key, value in [*sent, *added]]
 
     def send(target: str, headers: list[tuple[str, str]], body: bytes) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", face.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", face.port, timeout=150)
         connection.request("POST", target, body, dict(headers))
         answer = connection.getresponse()
         said = answer.read()

@@ -32,7 +32,7 @@ def inspect(directory: Path, source: str) -> dict[str, Any]:
     """What an Inspector says about an app with this source."""
     (directory / "shop.py").write_text(textwrap.dedent(source))
     command = [sys.executable, "-c", DRIVER, str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=150)
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     return said

@@ -306,7 +306,7 @@ def send(
         sent += sign_sigv4(method, target.encode(), query.encode(), sent, digest, key, now or time.time())
     if change:
         path, sent, body = change(path, sent, body)
-    connection = http.client.HTTPConnection("127.0.0.1", face.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", face.port, timeout=150)
     try:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in sent:
@@ -465,7 +465,7 @@ def test_pages_of_somebody_else(face: Served) -> None:
 
 def test_the_retries_of_boto3(face: Served, boto: Any) -> None:
     """Throttles and errors of the service are tried three times, bad input once: as on AWS."""
-    own = client(face.port, retries=3, connect_timeout=5)
+    own = client(face.port, retries=3, connect_timeout=150)
     attempts: list[str] = []
     own.meta.events.register(
         "before-send.lambda.*", lambda request, **_: attempts.append(str(request.headers["amz-sdk-request"]))

@@ -15,7 +15,6 @@ from fc_served import INVOKER, MANAGER, Served
 from lambda_served import ARN, CODE, OTHER, REGION, ROLE, served
 from snapfork.runner.registry.model import Key
 
-pytestmark = pytest.mark.timeout(180)  # each call is a Python of its own that imports all of the aws CLI
 AWS = Path(sys.executable).with_name("aws")
 # Runs many command lines in one process: what `aws` does, without the second that each start takes.
 DRIVER = """
@@ -63,7 +62,7 @@ class Aws:
         """A call in a process of its own, as from a shell."""
         command = [sys.executable, str(AWS), "lambda", *arguments, *self.options]
         return subprocess.run(
-            command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=60
+            command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=150
         )
 
     def run_all(self, calls: list[tuple[str, ...]]) -> list[tuple[int, str, str]]:
@@ -76,7 +75,7 @@ class Aws:
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=150,
         )
         return [tuple(one) for one in json.loads(done.stdout)]
 

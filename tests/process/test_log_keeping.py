@@ -43,7 +43,7 @@ def logs(tmp_path: Path) -> Iterator[Logs]:
     theirs.close()
     yield Logs(process, ours, store, path, out)
     ours.close()
-    process.wait(10)
+    process.wait(150)
     os.close(life_read)
     os.close(life_write)
 
@@ -71,7 +71,7 @@ def wait_for(path: str) -> None:
             await asyncio.sleep(0.01)
         desk.close()
 
-    asyncio.run(asyncio.wait_for(connect(), 20))
+    asyncio.run(asyncio.wait_for(connect(), 150))
 
 
 def test_what_was_printed_before_the_question_is_in_the_store(logs: Logs) -> None:
@@ -146,8 +146,8 @@ def test_a_desk_finds_the_next_log_process(logs: Logs, tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         desk.close()
         ours.close()
-        assert successor.wait(10) == 0
+        assert successor.wait(150) == 0
         os.close(life_read)
         os.close(life_write)
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 150))

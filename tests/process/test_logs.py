@@ -42,7 +42,7 @@ class Logs:
         self.control.close()
         with open(self.out, closefd=False) as file:
             text = file.read()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(150) == 0
         return text.splitlines()
 
     def close(self) -> None:
@@ -141,6 +141,6 @@ def test_it_dies_with_the_gateway(logs: Logs) -> None:
     say(writer, "up\n")
     assert os.read(logs.out, 1000)  # it is armed before it reads
     os.close(logs.life)
-    assert logs.process.wait(20) == -9
+    assert logs.process.wait(150) == -9
     os.close(writer)
     logs.life = socket.socket().detach()

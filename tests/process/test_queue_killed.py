@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from queue_service import KINDS
 
 HERE = Path(__file__).resolve().parent
@@ -75,7 +74,6 @@ def client(service: Service, number: int, count: int, acknowledged: set[str]) ->
             time.sleep(0.01)  # between two tries to connect
 
 
-@pytest.mark.timeout(120)
 def test_killed_again_and_again(
     tmp_path: Path, soak: Callable[[float, float], float], record: Callable[[str, object], None]
 ) -> None:

@@ -40,7 +40,7 @@ def closed(tmp_path: Path) -> Path:
 
 def run(user: tuple[int, int, str], needed: list[str], *program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        as_user.command(user, needed, program), capture_output=True, text=True, timeout=50, check=False
+        as_user.command(user, needed, program), capture_output=True, text=True, timeout=150, check=False
     )
 
 

@@ -120,7 +120,6 @@ def made(operations: Operations) -> list[str]:
     return sorted(path.name for path in operations.packages.places.environments.iterdir())
 
 
-@pytest.mark.timeout(120)
 def test_versions_of_one_app_with_different_packages_live_at_once(run: Callable[[Scenario], None]) -> None:
     async def scenario(operations: Operations, gateway: Kept) -> None:
         heard: list[str] = []
@@ -150,7 +149,6 @@ def test_versions_of_one_app_with_different_packages_live_at_once(run: Callable[
     run(scenario)
 
 
-@pytest.mark.timeout(120)
 def test_an_environment_is_shared_by_all_that_resolve_to_the_same_and_goes_with_the_last(
     run: Callable[[Scenario], None],
 ) -> None:
@@ -179,7 +177,6 @@ def test_an_environment_is_shared_by_all_that_resolve_to_the_same_and_goes_with_
     run(at_last)
 
 
-@pytest.mark.timeout(120)
 def test_what_cannot_be_installed_is_a_failed_state_with_the_installers_words_and_the_old_version_goes_on(
     run: Callable[[Scenario], None],
 ) -> None:
@@ -221,7 +218,6 @@ def test_what_cannot_be_installed_is_a_failed_state_with_the_installers_words_an
     run(later)
 
 
-@pytest.mark.timeout(120)
 def test_secrets_in_a_packages_own_index_are_not_told(run: Callable[[Scenario], None]) -> None:
     async def scenario(operations: Operations, _: Kept) -> None:
         text = "--extra-index-url https://me:s3cret@127.0.0.1:9/simple\nnonesuch==1\n"
@@ -246,7 +242,6 @@ def test_without_uv_it_says_what_to_install(run: Callable[..., None]) -> None:
     run(scenario, lambda: "")
 
 
-@pytest.mark.timeout(120)
 def test_half_made_environments_are_never_used(run: Callable[[Scenario], None], tmp_path: Path) -> None:
     async def scenario(operations: Operations, _: Kept) -> None:
         await operations.create("shop", CONFIGURATION, package("thing==1.0"))
@@ -265,7 +260,6 @@ def test_half_made_environments_are_never_used(run: Callable[[Scenario], None], 
     run(later)
 
 
-@pytest.mark.timeout(120)
 def test_an_environment_that_is_gone_is_made_again(run: Callable[[Scenario], None], tmp_path: Path) -> None:
     async def scenario(operations: Operations, _: Kept) -> None:
         await operations.create("shop", CONFIGURATION, package("thing==1.0"))
@@ -281,7 +275,6 @@ def test_an_environment_that_is_gone_is_made_again(run: Callable[[Scenario], Non
     run(later)
 
 
-@pytest.mark.timeout(120)
 def test_an_environment_is_lent_what_the_instance_side_needs(run: Callable[[Scenario], None]) -> None:
     async def scenario(operations: Operations, gateway: Kept) -> None:
         await operations.create("shop", CONFIGURATION, package("thing==1.0"))

@@ -75,7 +75,6 @@ def created(directory: Path, data: bytes) -> tuple[Any, Path]:
     return asyncio.run(whole())
 
 
-@pytest.mark.timeout(120)
 def test_a_snapshot_is_tried_without_secrets_and_signed_anew(
     snapped: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +98,6 @@ def test_a_snapshot_is_tried_without_secrets_and_signed_anew(
     assert opened.header.modules == [["notebook", False]]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("trick", "sentence"),
     [

@@ -113,7 +113,6 @@ def test_functions_of_the_runners_own_user_have_it_all_in_the_data_directory(tmp
 
 
 @needs_root
-@pytest.mark.timeout(120)
 def test_packages_are_built_by_the_functions_user(site: Path) -> None:
     """Building one from its source runs its code."""
     source = site / "src" / "thing"

@@ -29,7 +29,8 @@ os._exit(0)
 
 
 def told(*words: str) -> dict[str, object]:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=50)
+    command = [sys.executable, "-c", PROGRAM, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

@@ -288,7 +288,7 @@ def drive(mode: str, directory: Path, path: Path, requests: list[Any]) -> dict[s
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", DRIVER, mode, str(directory), str(path), "shop",
          json.dumps(requests)],
-        capture_output=True, text=True, timeout=50, cwd=path.parent,
+        capture_output=True, text=True, timeout=150, cwd=path.parent,
         env={**os.environ, "XDG_CONFIG_HOME": str(path.parent / "config")}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

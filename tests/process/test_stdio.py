@@ -35,14 +35,14 @@ def output_of(body: str, *, read: bool = True, after: Path | None = None) -> tup
     os.close(writer)
     parser, units = FrameParser(), []
     if not read:
-        process.wait(30)
+        process.wait(150)
     while after is not None and not after.exists() and process.poll() is None:
         time.sleep(0.01)
     while data := os.read(reader, 65536):
         units += parser.feed(data)
     units += parser.finish()
     os.close(reader)
-    real, _ = process.communicate(timeout=30)
+    real, _ = process.communicate(timeout=150)
     return units, real
 
 

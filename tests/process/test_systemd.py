@@ -30,7 +30,7 @@ def child(who: str, handed: list[socket.socket]) -> list[object]:
     done = subprocess.run(
         ["bash", "-c", f'exec "$0" "$@" {moves}', sys.executable, "-c", CHILD, who],
         pass_fds=numbers, env={**os.environ, "LISTEN_FDS": str(len(handed))},
-        capture_output=True, text=True, check=True, timeout=50,
+        capture_output=True, text=True, check=True, timeout=150,
     )  # fmt: skip
     return list(json.loads(done.stdout))
 

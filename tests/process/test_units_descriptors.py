@@ -33,7 +33,7 @@ def test_whatever_a_handler_raises_is_answered(error: Exception) -> None:
             data = json.dumps(message).encode()
             ours.sendall(LENGTH.pack(len(data)) + data)
         ours.setblocking(False)
-        answer = await asyncio.wait_for(loop.sock_recv(ours, 65536), 20)
+        answer = await asyncio.wait_for(loop.sock_recv(ours, 65536), 150)
         desk.close()
         ours.close()
         return dict(json.loads(answer[LENGTH.size :]))

@@ -96,7 +96,7 @@ def test_nobody_else_is_let_in(gateway: Deployment) -> None:
         "s.sendall(b'GET / HTTP/1.1\\r\\nhost: x\\r\\nx-snapfork-unit: a:1\\r\\n\\r\\n'); print(s.recv(100))"
     )
     said = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False, timeout=150
     )
     assert "200" not in said.stdout and ("b''" in said.stdout or "Error" in said.stderr)
 
@@ -104,7 +104,7 @@ def test_nobody_else_is_let_in(gateway: Deployment) -> None:
 def test_public_connections_are_not_direct_ones(gateway: Deployment) -> None:
     gateway.put(gateway.unit("a:1", hello("a")))
     gateway.route(UnitRoute(None, "/a", (("a:1", 1.0),), "a"))
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=50) as sock:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=150) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nx-snapfork-unit: a:1\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 404")
 

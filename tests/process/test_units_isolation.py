@@ -137,7 +137,7 @@ def test_the_runners_processes_are_not_dumpable(gateway: Deployment, what: str) 
     for pid in pids:
         # Whom nobody may dump cannot be read by others of its own user.
         looked = subprocess.run(
-            [sys.executable, "-c", LOOK, str(pid)], capture_output=True, text=True, check=False, timeout=50
+            [sys.executable, "-c", LOOK, str(pid)], capture_output=True, text=True, check=False, timeout=150
         )
         assert looked.stdout.strip() == "PermissionError", looked
 

@@ -93,7 +93,7 @@ def warm(directory: Path, kind: str, source: str, mount: Any = ANYWHERE, **names
     lines = [f"{name} = {value!r}" for name, value in names.items()]
     (directory / "shop.py").write_text(textwrap.dedent(source) + "\n" + "\n".join(lines))
     command = [sys.executable, "-c", DRIVER, str(directory), kind, json.dumps(mount)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     results: list[Any] = json.loads(done.stdout.splitlines()[-1])
     return results

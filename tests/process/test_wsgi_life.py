@@ -39,7 +39,7 @@ def path_gate(word: bytes) -> bytes:
 
 def wait_for(found: Callable[[], object]) -> None:
     """Wait for what another process writes into memory or a file: nothing announces it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 150
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.002)

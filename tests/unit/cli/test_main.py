@@ -39,7 +39,7 @@ def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment.pop("VIRTUAL_ENV", None)
     return subprocess.run(
         [sys.executable, "-c", ALONE, *words],
-        cwd=directory, env=environment, capture_output=True, text=True, timeout=50, check=False,
+        cwd=directory, env=environment, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
 
 
@@ -130,6 +130,6 @@ def test_help_imports_no_server(project: Path) -> None:
         "print([m for m in ('uvloop', 'uvicorn', 'starlette', 'rich.table') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=150, check=True
     )
     assert done.stdout.strip() == "[]"

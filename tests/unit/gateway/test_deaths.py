@@ -38,4 +38,4 @@ def test_each_death_once(
         assert counts == counted
         one.close()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 150))

@@ -246,7 +246,7 @@ else:
     def run(mode: str, **more: str) -> str:
         command = [sys.executable, "-c", code, mode]
         return subprocess.run(
-            command, cwd=tmp_path, env=env | more, check=True, stdout=subprocess.PIPE, text=True, timeout=50
+            command, cwd=tmp_path, env=env | more, check=True, stdout=subprocess.PIPE, text=True, timeout=150
         ).stdout.strip()
 
     assert run("make") == "[]"
