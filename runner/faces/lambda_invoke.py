@@ -20,7 +20,7 @@ from snapfork.runner.invocations.invoker import Streaming
 from snapfork.runner.invocations.model import Invocation, Result
 from snapfork.runner.policy import chains
 from snapfork.runner.registry import errors
-from snapfork.runner.registry.model import Version
+from snapfork.runner.registry.model import LATEST, Version
 
 SYNC_LIMIT = 6_291_456
 """Bytes of a payload each way: 6 MB; of an asynchronous one 1 MB (docs.aws.amazon.com, "Lambda quotas")."""
@@ -147,7 +147,7 @@ def _invocation(call: Call, payload: bytes, context: str, trigger: str) -> Invoc
     return Invocation(
         call.request_id,
         call.function,
-        call.kept,
+        call.kept or (LATEST if call.qualifier else ""),
         payload,
         trigger,
         "lambda",

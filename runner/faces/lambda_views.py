@@ -11,6 +11,7 @@ from snapfork.runner.registry import errors, names
 from snapfork.runner.registry.model import LATEST, Alias, Version
 
 STATES = {"pending": "Pending", "active": "Active", "failed": "Failed"}
+CREATING = "The function is being created."
 UPDATES = {"pending": "InProgress", "active": "Successful", "failed": "Failed"}
 REASONS = {
     "BuildFailed": "FunctionError",
@@ -69,9 +70,14 @@ def configuration(desk: Desk, version: Version, qualifier: str = "") -> dict[str
     if kept.layers:
         view["Layers"] = [_layer(desk, arn) for arn in kept.layers]
     if version.state == "pending":
-        view |= {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
+        view |= {"StateReason": CREATING, "StateReasonCode": "Creating"}
+        view |= {"LastUpdateStatus": UPDATES["pending"]}
+        if version.version == LATEST:
+            del view["LastUpdateStatus"]  # a new function has had no update, and the waiter for one waits
     elif version.state == "failed":
         view |= {"StateReason": version.reason, "StateReasonCode": code}
+    if view.get("LastUpdateStatus") == UPDATES["pending"]:
+        view |= {"LastUpdateStatusReason": CREATING, "LastUpdateStatusReasonCode": "Creating"}
     if version.update_state == "failed":
         view |= {"LastUpdateStatusReason": version.reason, "LastUpdateStatusReasonCode": code}
     return view

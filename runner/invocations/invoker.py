@@ -69,7 +69,8 @@ class Streaming:
 
 
 class Invoker:
-    """See the module. `clock` gives seconds since the epoch. `arn`: a function's as it was asked for."""
+    """See the module. `clock` gives seconds since the epoch. `arn`: a function's as it was asked
+    for, by which qualifier."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Invoker:
         direct: DirectClient,
         clock: Callable[[], float] = time.time,
         telemetry: Logs | None = None,
-        arn: Callable[[Resolved], str] = lambda _: "",
+        arn: Callable[[Resolved, str], str] = lambda *_: "",
     ) -> None:
         self._operations = operations
         self._gateway = gateway

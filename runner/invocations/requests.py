@@ -43,7 +43,7 @@ def call_of(
     interface: str,
     now: float,
     accepted_ns: int = 0,
-    arn: Callable[[Resolved], str] = lambda _: "",
+    arn: Callable[[Resolved, str], str] = lambda *_: "",
 ) -> Call:
     """The request that an invocation is to an instance of that interface.
 
@@ -77,7 +77,7 @@ def _context(
     kind: str,
     now: float,
     accepted_ns: int,
-    arn: Callable[[Resolved], str],
+    arn: Callable[[Resolved, str], str],
 ) -> str:
     configuration = resolved.version.configuration
     told = {}
@@ -90,7 +90,7 @@ def _context(
             "id": invocation.id,
             "deadline_ms": int((now + configuration.timeout) * 1000),
             "qualifier": invocation.qualifier,
-            "arn": arn(resolved),
+            "arn": arn(resolved, invocation.qualifier),
             "trigger": invocation.trigger,
             "attempt": invocation.attempt,
             "client_context": invocation.client_context,

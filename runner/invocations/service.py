@@ -68,9 +68,12 @@ class Invocations:
         direct = DirectClient(str(runtime_dir / SOCKET))
         where = place or Place()
 
-        def arn(resolved: Resolved) -> str:
+        def arn(resolved: Resolved, asked: str) -> str:
             dialect, name = resolved.version.configuration.dialect, resolved.function.name
-            return names.function_arn(dialect, where.region, where.account, name, resolved.qualifier)
+            # Lambda's $LATEST is in the ARN of who has said it.
+            latest = "$LATEST" if asked and dialect != "fc" else ""
+            qualifier = resolved.qualifier or latest
+            return names.function_arn(dialect, where.region, where.account, name, qualifier)
 
         invoker = Invoker(operations, gateway, direct, clock, telemetry, arn)
         queue = Queue(data_dir / FILE, clock, keep)

@@ -25,6 +25,9 @@ def test_a_function_is_told_the_arn_that_it_was_called_by(aws: Lambda) -> None:
     aws.create("who", WHO, Publish=True)
     aws.boto.create_alias(FunctionName="who", Name="live", FunctionVersion="1")
     assert aws.invoke("who")[0] == f"{ARN}who"
+    for latest in ("who:$LATEST", f"{ARN}who:$LATEST"):
+        assert aws.invoke(latest)[0] == f"{ARN}who:$LATEST"
+    assert aws.invoke("who", Qualifier="$LATEST")[0] == f"{ARN}who:$LATEST"
     assert aws.invoke("who", Qualifier="1")[0] == aws.invoke("who:1")[0] == f"{ARN}who:1"
     assert aws.invoke(f"{ARN}who:live")[0] == f"{ARN}who:live"
     assert aws.invoke("who", Qualifier="live")[0] == f"{ARN}who:live"

@@ -143,8 +143,12 @@ def test_a_new_function_is_pending_until_it_is_up_and_its_first_call_waits(
     members = {"Runtime": "python3.11", "Handler": "main.handler", "Role": "arn:aws:iam::000000000000:role/r"}
     made = aws.boto.create_function(FunctionName="slow", Code={"ZipFile": slow}, Publish=True, **members)
     assert (made["State"], made["StateReasonCode"]) == ("Pending", "Creating")
+    assert (made["LastUpdateStatus"], made["LastUpdateStatusReasonCode"]) == ("InProgress", "Creating")
     about = aws.boto.get_function_configuration(FunctionName="slow")
-    assert about["State"] == "Pending"
+    assert about["State"] == "Pending" and "LastUpdateStatus" not in about
+    with pytest.raises(WaiterError, match="Max attempts"):  # who waits for this is not told that it is up
+        once = {"Delay": 0, "MaxAttempts": 1}
+        aws.boto.get_waiter("function_updated_v2").wait(FunctionName="slow", WaiterConfig=once)
     gate.open()
     assert aws.invoke("slow")[0] == "new"
     aws.wait("function_active_v2", FunctionName="slow")
@@ -161,6 +165,7 @@ def test_while_an_update_is_tried_the_old_code_answers_and_nothing_is_published(
     slow = zipped({"main.py": SLOW.format(port=gate.port)})
     told = aws.boto.update_function_code(FunctionName="moving", ZipFile=slow)
     assert told["LastUpdateStatus"] == "InProgress" and told["State"] == "Active"
+    assert told["LastUpdateStatusReasonCode"] == "Creating"
     assert aws.invoke("moving")[0] == "old"
     with pytest.raises(ClientError) as refused:
         aws.boto.publish_version(FunctionName="moving")
