@@ -27,7 +27,7 @@ LEVERS = {
     "frozen heap": ("frozen_heap", "collect, then gc.freeze; no collection in the template"),
     "immortal objects": ("immortal_objects", "CPython 3.12 and newer: references to code are not counted"),
     "passing fork handlers": ("passing_handlers", "those of the standard library do nothing in an instance"),
-    "rehearsed start": ("rehearsed_start", "the template runs an instance's first steps 12 times"),
+    "rehearsed start": ("rehearsed_start", "the template is an instance 12 times, with a stub for the app"),
     "rehearsed requests": ("rehearsed_requests", "16 requests to a stub in the app's place"),
     "pages copied ahead": ("copied_pages", "spares fetch what the trial instance wrote to"),
     "life line of the group": ("group_life_line", "no instance arms itself"),

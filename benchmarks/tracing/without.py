@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snapfork.runner.processes import atfork, freeze, immortal, instance, memory, warmup
+from snapfork.runner.processes import atfork, dry_run, freeze, immortal, instance, memory, warmup
 from snapfork.runner.processes.touched import Touched
 
 
@@ -32,8 +32,8 @@ def passing_handlers() -> None:
 
 
 def rehearsed_start() -> None:
-    """No template has run an instance's first steps before it forks."""
-    instance.rehearse = nothing
+    """No template has done what an instance does before it forks."""
+    dry_run.repeat = nothing
 
 
 def rehearsed_requests() -> None:

@@ -37,7 +37,7 @@ class Kit:
             undo.callback(os.close, their_page_fd)
             self.log_read, log_write = output_pipe(user)
             undo.callback(fds.close_all, [self.log_read, log_write])
-            self.words = page.map_words(page_fd, nslots)
+            self.words = page.map_words(page_fd)
             undo.pop_all()
         self.words[page.W_MAGIC] = page.MAGIC
         self.guard = Guard(page_fd)

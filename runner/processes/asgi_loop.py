@@ -11,7 +11,7 @@ from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.asgi_exchange import complain
 from snapfork.runner.processes.asgi_host import Host
 from snapfork.runner.processes.asgi_noted import NotedHost
-from snapfork.runner.processes.link import Link, Loan, PrivateLink
+from snapfork.runner.processes.link import Link, Loan, Private
 from snapfork.runner.processes.loops import new_loop
 from snapfork.runner.wire.page import private_page
 
@@ -64,19 +64,6 @@ def run(
         _shut_down(loop, lifespan)
 
 
-def rehearse(served: Served, link: Link) -> None:
-    """In a template: what `run` does before it waits, on a loop that ends here."""
-    loop = new_loop()
-    host = Host(served, link, loop, loop.stop)
-    loop.add_reader(link.fd, host.on_link)
-    host.on_link()
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-    loop.remove_reader(link.fd)
-    host.close()
-    loop.close()
-
-
 def _shut_down(loop: asyncio.AbstractEventLoop, lifespan: Lifespan) -> None:
     try:
         loop.run_until_complete(asyncio.wait_for(lifespan.shutdown(), SHUTDOWN_TIMEOUT))
@@ -95,13 +82,13 @@ async def private(served: Served, raw: bytes) -> bytes:
     client, server = socket.socketpair()
     client.setblocking(False)
     server.setblocking(False)
-    page = private_page()
-    link = PrivateLink(page)
+    lender = Private(private_page())
+    link = lender.link
     quiet = asyncio.Event()
     host = Host(served, link, loop, quiet.set)
     host.access = AccessLog()
     try:
-        link.lend(raw, server)
+        lender.lend(raw, server)
         for loan in link.receive():
             host.attach(loan)
         response = bytearray()
@@ -111,5 +98,5 @@ async def private(served: Served, raw: bytes) -> bytes:
     finally:
         client.close()
         await host.end()
-        link.close()
+        lender.close()
     return bytes(response)

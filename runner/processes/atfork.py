@@ -39,12 +39,13 @@ _PASSING = (
         ),
     ),
     ("snapfork.runner.processes.stdio", ("_before_fork", "_in_child")),
+    ("snapfork.runner.processes.life", ("_before_fork", "_in_parent", "_in_child")),
 )
 """Handlers with nothing to do in the child of a blocked, single-threaded process: together, or not at all,
 because what one of a group takes another gives back."""
 
 _passing = False
-_main_thread: Any = None
+_main_thread: dict[str, Any] = {}  # its attributes: set by name, one costs eight page copies
 _generator: Any = None
 _noted: list[list[Any]] = []
 _seed = _random.Random.seed  # random.Random.seed() ends there, after a dozen further page copies
@@ -53,19 +54,36 @@ _seed = _random.Random.seed  # random.Random.seed() ends there, after a dozen fu
 def prepare() -> int:
     """In a template that is about to fork instances: let the known handlers pass; how many were found."""
     global _passing, _main_thread, _generator
-    _main_thread = getattr(sys.modules.get("threading"), "_main_thread", None)
+    main_thread = getattr(sys.modules.get("threading"), "_main_thread", None)
+    _main_thread = {} if main_thread is None else vars(main_thread)
     _generator = getattr(sys.modules.get("random"), "_inst", None)
+    if _generator is not None:
+        _generator.gauss_next = None  # as seeding it in the child would do, at four page copies
     groups = list(_groups())
     lists = _noted or _lists(groups)
-    found = 0
+    passing: list[tuple[list[Any], int]] = []
     for group in groups:
         places = [place for handler in group for place in _places(handler, lists)]
         if len(places) == len(group):
-            for handlers, index in places:
-                handlers[index] = _unless_passing(handlers[index])
-            found += len(places)
+            passing += places
+    for handlers in lists:
+        _let_pass(handlers, {index for those, index in passing if those is handlers})
     _passing = True
-    return found
+    return len(passing)
+
+
+def _let_pass(handlers: list[Any], places: set[int]) -> None:
+    """Have those at `places` pass; neighbours that children call are joined, at four page copies a call."""
+    known = _attribute(sys.modules.get("threading"), "_after_fork")
+    of_children = any(one is known for one in handlers)
+    last = len(handlers) - 1
+    while last >= 0:
+        first = last
+        while of_children and {first, first - 1} <= places:
+            first -= 1
+        if last in places:
+            handlers[first : last + 1] = [_unless_passing(handlers[first : last + 1])]
+        last = first - 1
 
 
 def note_lists() -> None:
@@ -93,17 +111,16 @@ def in_child() -> None:
     """First in a child of a template: handlers act again, and what they would have mended is mended."""
     global _passing
     _passing = False
-    if _main_thread is not None:
-        _main_thread._native_id = os.getpid()
+    _main_thread["_native_id"] = os.getpid()
     if _generator is not None:
         _seed(_generator)
-        _generator.gauss_next = None
 
 
-def _unless_passing(handler: Handler) -> Handler:
+def _unless_passing(handlers: list[Handler]) -> Handler:
     def run() -> None:
         if not _passing:
-            handler()
+            for handler in handlers:
+                handler()
 
     return run
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.processes import afterfork, atfork, freeze, hooks, life, memory, stdio, surroundings
+from snapfork.runner.processes.access import AccessLog
 from snapfork.runner.processes.cold import Cold
 from snapfork.runner.processes.link import Link
 from snapfork.runner.processes.touched import Touched
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 PRE_STOP_S = 10.0
 """How long pre_stop hooks may take together."""
-REHEARSALS, REHEARSALS_MORE = 12, 2
-"""CPython specialises a function's code after some eight calls; a template whose base has rehearsed needs
-only its own look-ups."""
 FAILED_START = 70
 """Exit status of an instance whose start failed (EX_SOFTWARE of sysexits.h)."""
 
@@ -48,7 +46,8 @@ class Prepared:
     that spares copy ahead; None where instances are not forked. recorder, begun_ns, init_ms: what
     initialising read, when it began (CLOCK_REALTIME) and how long it took, where a snapshot is to be kept.
     initialise: where a deployed function's initializer runs: "template" (it has), "instance" or "". came_up:
-    when and how the app did.
+    when and how the app did. run: what serves loans; None before `look_up`. access: the log of what clients
+    have asked.
     """
 
     order: dict[str, Any]
@@ -65,30 +64,35 @@ class Prepared:
     init_ms: float = 0.0
     initialise: str = ""
     came_up: Cold = field(default_factory=Cold)
+    run: Callable[..., None] | None = None
+    access: AccessLog = field(default_factory=AccessLog)
 
     def make_ready(self) -> None:
         """Look up, once for all instances, what each would otherwise pay for."""
-        rounds = REHEARSALS_MORE if self.order.get("stocked") else REHEARSALS
+        from snapfork.runner.processes import dry_run  # which runs what is here
+
         self.after_fork = hooks.after_fork(self.loaded.hooks)
         self.arm_each = not life.is_armed_by_group()
         self.touched = Touched()
-        rehearse(self, rounds)
+        dry_run.repeat(self.served, dry_run.MORE if self.order.get("stocked") else dry_run.RUNS)
         atfork.prepare()
 
 
 def forked(prepared: Prepared, start: frames.StartFrame, received: list[int]) -> None:
     """Run as a fork of a template; does not return."""
     try:
-        link = _begin(prepared, start, received)
+        life.keep_descendants()
+        link = begin(prepared, start, received)
         if prepared.after_fork:
             hooks.run_all(prepared.after_fork)
-        _serve(prepared, link, start, received)
+        serve(prepared, link, start, received)
     except BaseException:  # whatever user code raised at its start
         _give_up()
     _leave(prepared, link)
 
 
-def _begin(prepared: Prepared, start: frames.StartFrame, received: list[int]) -> Link:
+def begin(prepared: Prepared, start: frames.StartFrame, received: list[int]) -> Link:
+    """An instance's first steps."""
     atfork.in_child()
     if prepared.arm_each:
         life.arm(prepared.order["setup"]["life"])
@@ -105,34 +109,6 @@ def wake(prepared: Prepared) -> None:
         life.arm(prepared.order["setup"]["life"])
     freeze.thaw()
     afterfork.repair()
-
-
-def rehearse(prepared: Prepared, rounds: int = REHEARSALS) -> None:
-    """In the template, and in a base: begin like an instance a few times, on descriptors of no use.
-
-    CPython then has specialised this code and cached its look-ups, which a child would otherwise do, each on
-    three or four pages that it is the first to write to: 150 of a thousand page copies of a Flask start.
-    """
-    ours = os.dup(1)
-    order = frames.pack_start(frames.StartFrame(frames.FORK, False, 2, 0, 0, 0, b""))
-    for _ in range(rounds):
-        control, gateway = fds.pair()
-        read, write = os.pipe2(os.O_CLOEXEC)
-        link = _begin(
-            prepared, frames.unpack_start(memoryview(order)), [control.detach(), page.make_page(2), write]
-        )
-        link.ready()
-        if prepared.served.interface == "asgi":
-            from snapfork.runner.processes import asgi_loop
-
-            asgi_loop.rehearse(prepared.served, link)
-        link.sock.close()
-        if link.guard is not None:
-            link.guard.close()
-        gateway.close()
-        os.close(read)
-        page.unmap(link.page.words)
-    stdio.install(ours)
 
 
 def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]) -> None:
@@ -163,8 +139,9 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
         if loaded.interface == "asgi":
             prepared.lifespan = "off" if loaded.settings["lifespan"] == "off" else "instance"
         life.shield()
+        life.keep_descendants()
         hooks.run_all(hooks.after_fork(loaded.hooks))
-        _serve(prepared, link, start, received)
+        serve(prepared, link, start, received)
     except BaseException:  # whatever user code raised at its start
         _give_up()
     _leave(prepared, link)
@@ -172,51 +149,53 @@ def spawned(order: dict[str, Any], start: frames.StartFrame, received: list[int]
 
 def _connect(start: frames.StartFrame, received: list[int]) -> Link:
     """Take the descriptors of a start order: control socket, page, log pipe."""
-    board = page.Page(page.map_words(received[1], start.nslots))
-    stdio.install(received[2], board.log_drops)
-    guard = Guard(received[1]) if start.nslots > 1 else None  # else there is never a second loan
+    _, _, nslots, _, generation, _, _ = start
+    control, board_fd, output, *_ = received
+    board = page.Page(page.map_words(board_fd))
+    stdio.install(output, board.log_drops)
+    guard = Guard(board_fd) if nslots > 1 else None  # else there is never a second loan
     if guard is None:
-        os.close(received[1])
-    return Link(fds.adopt(received[0]), board, start.generation, guard)
+        os.close(board_fd)
+    return Link(fds.adopt(control), board, generation, guard)
 
 
-def _serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: list[int]) -> None:
+def look_up(prepared: Prepared) -> Callable[..., None]:
+    """Find what instances serve with, once for all of them where this is their template."""
+    order, fd = prepared.order, prepared.order["setup"]["access"]
+    prepared.run = run = import_loop(prepared.served)
+    prepared.access = AccessLog(fd, order["access_log"], order["function"])
+    if fd < 0:
+        prepared.access.via = stdio.access
+    return run
+
+
+def serve(prepared: Prepared, link: Link, start: frames.StartFrame, received: list[int]) -> None:
     served = prepared.served
     served.page = link.page
-    life.keep_descendants()
-    lifespan = _own_lifespan(prepared)
+    run = prepared.run or look_up(prepared)
+    _, trial, _, number, _, t0_ns, loan = start
+    lifespan = _own_lifespan(prepared) if prepared.lifespan == "instance" else None
     if prepared.initialise == "instance" and served.interface == "wsgi":
         _initialise(prepared, link, None)
-    if start.trial:
-        _trial(prepared, link, lifespan, start.t0_ns)
+    if trial:
+        _trial(prepared, link, lifespan, t0_ns)
         return
-    served.access.mode = prepared.order["access_log"]
-    if prepared.order["setup"]["access"] < 0:
-        served.access.via = stdio.access
+    served.access = prepared.access
     if prepared.order.get("record"):
         stdio.be_patient()
-        served.ledger = _ledger(prepared, start.number)
+        served.ledger = _ledger(prepared, number)
     first = None
-    if start.loan:
-        first = link.accept(frames.unpack_loan(memoryview(start.loan)), received[3])
+    if loan:
+        first = link.accept(frames.unpack_loan(memoryview(loan)), received[3])
     elif prepared.touched is not None:
         prepared.touched.populate()
     if served.settings["memory"]:
         _limit_memory(served.settings["memory"])
     if served.interface == "asgi":
-        from snapfork.runner.processes import asgi_loop
-
-        asgi_loop.run(served, link, first, lifespan, begin=_beginner(prepared, link), end=_ender(prepared))
+        run(served, link, first, lifespan, begin=_beginner(prepared, link), end=_ender(prepared))
         return
     link.ready()
-    if served.settings["concurrency"] == 1:
-        from snapfork.runner.processes import wsgi_loop
-
-        wsgi_loop.run(served, link, first)
-    else:
-        from snapfork.runner.processes import wsgi_threads
-
-        wsgi_threads.run(served, link, first)
+    run(served, link, first)
     _stop(prepared, None)
 
 
@@ -283,19 +262,22 @@ def _ender(prepared: Prepared) -> Callable[[AbstractEventLoop], None] | None:
     return lambda loop: _stop(prepared, loop)
 
 
-def import_loop(served: Served) -> None:
+def import_loop(served: Served) -> Callable[..., None]:
     """Import what will serve: where no warm-up request runs, every fork would pay for it otherwise."""
     if served.interface == "asgi":
-        import snapfork.runner.processes.asgi_loop
-    elif served.settings["concurrency"] == 1:
-        import snapfork.runner.processes.wsgi_loop
-    else:
-        import snapfork.runner.processes.wsgi_threads  # noqa: F401
+        from snapfork.runner.processes import asgi_loop
+
+        return asgi_loop.run
+    if served.settings["concurrency"] == 1:
+        from snapfork.runner.processes import wsgi_loop
+
+        return wsgi_loop.run
+    from snapfork.runner.processes import wsgi_threads
+
+    return wsgi_threads.run
 
 
-def _own_lifespan(prepared: Prepared) -> Lifespan | None:
-    if prepared.lifespan != "instance":
-        return None
+def _own_lifespan(prepared: Prepared) -> Lifespan:
     from snapfork.runner.processes.lifespan import Lifespan
 
     return Lifespan(prepared.loaded.app, prepared.served.state)

@@ -8,6 +8,7 @@ import os
 import socket
 import termios
 import time
+from collections.abc import Callable
 
 from snapfork.runner.http.routes import Place
 from snapfork.runner.wire import fds, frames
@@ -27,7 +28,7 @@ __all__ = [
     "WARM",
     "Link",
     "Loan",
-    "PrivateLink",
+    "Private",
 ]
 
 _buffer: mmap.mmap | None = None
@@ -63,27 +64,25 @@ class Loan:
     )
 
     def __init__(self, frame: frames.LoanFrame, fd: int) -> None:
-        self.id = frame.id
+        # By place, here and elsewhere on a start's way: fields by their names are three page copies each.
+        (
+            self.start, self.sticky, self.slot, self.seq, self.id, self.t0_ns, addresses, self.prefix,
+            self.direct, place,
+        ) = frame  # fmt: skip
         self.fd = fd
-        self.prefix = frame.prefix
-        self.t0_ns = frame.t0_ns
-        self.start = frame.start
-        self.slot = frame.slot
-        self.seq = frame.seq
-        self.sticky = frame.sticky
-        self.direct = frame.direct
-        self.place = Place.unpack(frame.place) if frame.place else None
+        self.place = Place.unpack(place) if place else None
         self.requests = 0
         self.consumed = 0
         self.written = 0
-        self.client, self.server = frames.unpack_addresses(frame.addresses)
+        self.client, self.server = frames.unpack_addresses(addresses)
 
 
 class Link:
     """The control socket and the page of this instance.
 
     A loop serves `loans` until `closed`, or until `leave_level()` is set and no loan is left. `guard`: under
-    its lock the gateway may take loans back that are not worked on; see `turn_to`.
+    its lock the gateway may take loans back that are not worked on; see `turn_to`. `relief`: the client is
+    this very thread (see `Private`), and takes what has been sent when it is called.
     """
 
     __slots__ = (
@@ -96,6 +95,7 @@ class Link:
         "guard",
         "loans",
         "page",
+        "relief",
         "sock",
     )
 
@@ -107,6 +107,7 @@ class Link:
         self.guard = guard
         self.closed = False
         self.loans: dict[int, Loan] = {}
+        self.relief: Callable[[], object] | None = None
         self._leaving = 0
         self._current = 0
         self._floor = 0
@@ -226,30 +227,26 @@ class Link:
             self.closed = True  # the gateway is gone, and with it the reason to live
 
 
-class PrivateLink(Link):
-    """Stands in for the gateway when a template sends a request to itself: every loan goes back."""
+class Private:
+    """Stands in for the gateway when a template sends a request to itself: `link` is lent one connection.
 
-    __slots__ = ("_gateway", "returned")
+    Link and loops are those of clients: CPython specialises code for the classes that it has met.
+    """
 
     def __init__(self, page: Page) -> None:
         ours, self._gateway = fds.pair()
-        super().__init__(ours, page, 0)
-        self.returned: list[int] = []
+        self.link = Link(ours, page, 0)
 
-    def lend(self, raw: bytes, connection: socket.socket) -> None:
+    def lend(self, raw: bytes, connection: socket.socket, relief: Callable[[], object] | None = None) -> None:
         """Send a loan of `connection`, on which `raw` has been read, the way the gateway does."""
+        self.link.relief = relief
         addresses = frames.pack_addresses(("127.0.0.1", 0), ("localhost", 80))
+        # Not sticky: it goes back after its request.
         frame = frames.LoanFrame(WARM, False, 0, 0, 1, time.monotonic_ns(), addresses, raw)
         fds.send(self._gateway, frames.pack_loan(frame), (connection.fileno(),))
+        self._gateway.shutdown(socket.SHUT_WR)
         connection.close()
 
-    def must_return_now(self, loan: Loan) -> bool:
-        return True
-
-    def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:
-        super().give_back(loan, how, leftover, flags)
-        self.returned.append(how)
-
     def close(self) -> None:
-        self.sock.close()
+        self.link.sock.close()
         self._gateway.close()

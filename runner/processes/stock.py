@@ -91,13 +91,11 @@ def close() -> bool:
 
 
 def _rehearse_starts(served: Served) -> None:
-    from snapfork.runner.processes import instance, stdio
-    from snapfork.runner.processes.load import Loaded
+    from snapfork.runner.processes import dry_run, stdio
 
-    loaded = Loaded(None, served.interface, served.settings, {}, "-")
     out, err = os.dup(1), os.dup(2)
     try:
-        instance.rehearse(instance.Prepared({}, loaded, served))
+        dry_run.repeat(served, dry_run.RUNS)
     finally:
         stdio.restore(out, err)
 

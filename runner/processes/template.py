@@ -46,6 +46,7 @@ def serve_orders(prepared: Prepared, control: socket.socket, forker: Forker) -> 
     """Fork an instance for every START frame until told to exit."""
     inherited = control.fileno()
     measured = False
+    instance.look_up(prepared)
     for view, received in fds.messages(control):
         if view[0] != frames.START:
             message = frames.unpack_json(view)

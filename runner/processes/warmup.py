@@ -65,14 +65,24 @@ class _Streaming(Exception):
 
 def run_in(served: Served, loop: AbstractEventLoop | None) -> None:
     """Serve RUNS requests with the code that serves clients and a stub for the app, which is not called."""
-    raw = build("/", *_mount(served))[2]
+    raw = own_request(served)
     app = served.app
-    served.app = _wsgi_stub if served.interface == "wsgi" else _asgi_stub
+    served.app = stub(served.interface)
     try:
         for _ in range(RUNS):
             _serve(served, raw, STREAM_SECONDS, loop)
     finally:
         served.app = app
+
+
+def own_request(served: Served) -> bytes:
+    """A request that reaches the function, as raw bytes."""
+    return build("/", *_mount(served))[2]
+
+
+def stub(interface: str) -> Any:
+    """Stands in for an app."""
+    return _wsgi_stub if interface == "wsgi" else _asgi_stub
 
 
 def _wsgi_stub(_environ: Any, start_response: Any) -> list[bytes]:

@@ -11,7 +11,7 @@ from snapfork.runner.http.answers import error_response
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 from snapfork.runner.processes import serving
 from snapfork.runner.processes.life import end_users_fork
-from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, START_NAMES, WARM, Link, Loan, PrivateLink
+from snapfork.runner.processes.link import CLEAN, END, KEEP, RETRY, START_NAMES, WARM, Link, Loan
 from snapfork.runner.processes.wsgi_body import CONTINUE, BodyRefused, RawBody, open_body
 from snapfork.runner.processes.wsgi_environ import base_environ, make_environ
 from snapfork.runner.processes.wsgi_response import FileWrapper, Response
@@ -108,7 +108,7 @@ class Conversation:
         self._bases: dict[str, dict[str, Any]] = {}
         self._closed = False
         self._own_id = not served.trusted.peer(self.client[0] if self.client else None)
-        self._private = isinstance(link, PrivateLink)
+        self._private = link.relief is not None
         self._raw: RawBody | None = None
         self._rest = b""
         self._turn_ends = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -10,11 +11,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from snapfork.runner.processes import stdio
-from snapfork.runner.processes.link import KEEP, Link, Loan, PrivateLink
+from snapfork.runner.processes.link import KEEP, Link, Loan, Private
 from snapfork.runner.processes.wsgi_conversation import Conversation
 from snapfork.runner.processes.wsgi_noted import Noted
 from snapfork.runner.processes.wsgi_response import forget_date
-from snapfork.runner.processes.wsgi_wire import Wire
 from snapfork.runner.wire.page import private_page
 
 if TYPE_CHECKING:
@@ -183,63 +183,21 @@ def private(served: Served, raw: bytes) -> bytes:
     client, server = socket.socketpair()
     client.setblocking(False)
     server.setblocking(False)
+    client.shutdown(socket.SHUT_WR)  # a body that is shorter than announced ends here
     forget_date()
-    link = PrivateLink(private_page())
-    loop = _PrivateLoop(served, link, client)
+    answer = bytearray()
+
+    def read() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := client.recv(65536):
+                answer.extend(data)
+
+    lender = Private(private_page())
     try:
-        link.lend(raw, server)
-        loop.run()
+        lender.lend(raw, server, relief=read)
+        run(served, lender.link, None)
+        read()
     finally:
         client.close()
-        link.close()
-    return bytes(loop.answer)
-
-
-class _PrivateLoop(Loop):
-    """Serves one loan of a request to itself, which counts for no limit, and ends."""
-
-    def __init__(self, served: Served, link: PrivateLink, client: socket.socket) -> None:
-        super().__init__(served, link)
-        self._client = client
-        self.answer = b""
-
-    def begins(self) -> None: ...
-
-    def linger(self, conversation: Conversation) -> bool:
-        return False
-
-    def glance(self, conversation: Conversation) -> bool:
-        return False
-
-    def has_others(self) -> bool:
-        return False
-
-    def _serve(self, loan: Loan) -> None:
-        wire = _PrivateWire(self.link, loan, self._client)
-        Conversation(self.served, self.link, loan, self, wire).run()
-        wire.drain()
-        self.answer = bytes(wire.answer)
-        self.link.closed = True
-
-
-class _PrivateWire(Wire):
-    """Both ends of the connection in one thread: when the answer does not fit, it is read here."""
-
-    __slots__ = ("_client", "answer")
-
-    def __init__(self, link: Link, loan: Loan, client: socket.socket) -> None:
-        super().__init__(link, loan)
-        self._client = client
-        client.shutdown(socket.SHUT_WR)  # a body that is shorter than announced ends here
-        self.answer = bytearray()
-
-    def drain(self) -> None:
-        """Read what has been sent."""
-        try:
-            while data := self._client.recv(65536):
-                self.answer += data
-        except BlockingIOError:
-            return
-
-    def _wait_writable(self) -> None:
-        self.drain()
+        lender.close()
+    return bytes(answer)

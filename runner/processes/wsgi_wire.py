@@ -155,6 +155,9 @@ class Wire:
         return sent
 
     def _wait_writable(self) -> None:
+        if self._link.relief is not None:
+            self._link.relief()
+            return
         if self._poll_out is None:
             self._poll_out = select.poll()
             self._poll_out.register(self.sock, select.POLLOUT)

@@ -28,6 +28,9 @@ _START = struct.Struct("<BBBxIIIQ")
 _READY = struct.Struct("<BxxxI")
 _FORKED = struct.Struct("<BxxxIQ")
 _DIED = struct.Struct("<BxxxIQiIIQ")
+_ADDRESSES = struct.Struct("<BBHH")
+_HAS_CLIENT, _HAS_PORT = 1, 2
+_new = tuple.__new__
 
 RECALL_FRAME = bytes([RECALL])
 BYE_FRAME = bytes([BYE])
@@ -110,24 +113,14 @@ def unpack_loan(data: memoryview) -> LoanFrame:
     if flags & PLACED:
         end = 1 + about[0]
         about, place = about[1:end], about[end:]
-    return LoanFrame(
-        start,
-        bool(flags & STICKY),
-        slot,
-        seq,
-        number,
-        t0,
-        about,
-        bytes(data[at:]),
-        bool(flags & DIRECT),
-        place,
-    )
+    prefix, direct = bytes(data[at:]), flags & DIRECT != 0
+    fields = (start, flags & STICKY != 0, slot, seq, number, t0, about, prefix, direct, place)
+    return _new(LoanFrame, fields)  # without the class's own __new__, which is Python code
 
 
 def pack_return(back: ReturnFrame) -> bytes:
-    flags = CLEAN if back.clean else 0
-    head = _RETURN.pack(RETURN, back.how, flags, back.requests, back.id, back.consumed, back.written)
-    return head + back.leftover
+    how, clean, requests, number, consumed, written, leftover = back
+    return _RETURN.pack(RETURN, how, CLEAN if clean else 0, requests, number, consumed, written) + leftover
 
 
 def unpack_return(data: memoryview) -> ReturnFrame:
@@ -190,15 +183,15 @@ def unpack_json(data: memoryview) -> dict[str, Any]:
 
 def pack_addresses(client: tuple[str, int] | None, server: tuple[str, int | None]) -> bytes:
     """Both ends of a connection as they travel in a loan."""
-    peer = f"{client[0]} {client[1]}" if client else ""
-    return f"{peer}\0{server[0]}\0{'' if server[1] is None else server[1]}".encode()
+    peer, number = (client[0].encode(), client[1]) if client else (b"", 0)
+    host, port = server
+    flags = (_HAS_CLIENT if client else 0) | (_HAS_PORT if port is not None else 0)
+    return _ADDRESSES.pack(flags, len(peer), number, port or 0) + peer + host.encode()
 
 
 def unpack_addresses(data: bytes) -> tuple[tuple[str, int] | None, tuple[str, int | None]]:
     """Inverse of `pack_addresses`."""
-    peer, host, port = data.decode().split("\0")
-    client = None
-    if peer:
-        address, _, number = peer.rpartition(" ")
-        client = (address, int(number))
-    return client, (host, int(port) if port else None)
+    flags, size, number, port = _ADDRESSES.unpack_from(data)
+    end = _ADDRESSES.size + size
+    client = (data[_ADDRESSES.size : end].decode(), number) if flags & _HAS_CLIENT else None
+    return client, (data[end:].decode(), port if flags & _HAS_PORT else None)

@@ -49,9 +49,9 @@ def make_page(nslots: int) -> int:
     return fd
 
 
-def map_words(fd: int, nslots: int) -> memoryview:
+def map_words(fd: int) -> memoryview:
     """Map the page behind `fd` (shared, writable) as unsigned 64-bit words; `fd` may be closed after."""
-    return memoryview(mmap.mmap(fd, page_bytes(nslots))).cast("Q")
+    return memoryview(mmap.mmap(fd, 0)).cast("Q")
 
 
 def unmap(words: memoryview) -> None:

@@ -110,7 +110,7 @@ class MiniGateway:
     def __init__(self, serve: Callable[[Link], None], *, unix: bool = False) -> None:
         self._set_up(unix)
         page_fd = page.make_page(SLOTS)
-        self.words = page.map_words(page_fd, SLOTS)
+        self.words = page.map_words(page_fd)
         self.guard = Guard(page_fd)
         self.words[page.W_GENERATION] = GENERATION
         self.control, theirs = fds.pair()

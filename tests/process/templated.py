@@ -140,7 +140,7 @@ class Instance(EventGateway):
         self._set_up(unix=False)
         self.reports: list[dict[str, Any]] = []
         page_fd = page.make_page(SLOTS)
-        self.words = page.map_words(page_fd, SLOTS)
+        self.words = page.map_words(page_fd)
         self.words[page.W_GENERATION] = GENERATION
         self.control, theirs = fds.pair()
         self.pipe, write = os.pipe2(os.O_CLOEXEC)

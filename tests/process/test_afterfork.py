@@ -103,7 +103,7 @@ theirs = []
 os.register_at_fork(after_in_child=lambda: theirs.append(os.getpid()))
 ours, gateway = fds.pair()
 before = random.getstate()
-assert atfork.prepare() == 10
+assert atfork.prepare() == 13
 if Forker(ours).fork(1):
     atfork.in_child()
     assert theirs == [os.getpid()], "handlers of others run"

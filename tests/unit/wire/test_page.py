@@ -33,7 +33,7 @@ def test_words_do_not_overlap() -> None:
 def test_what_one_mapping_says_the_other_reads() -> None:
     slots = 3
     fd = page.make_page(slots)
-    ours, theirs = page.map_words(fd, slots), page.map_words(fd, slots)
+    ours, theirs = page.map_words(fd), page.map_words(fd)
     os.close(fd)
     one = page.Page(theirs)
     one.claim(2, 2**63)
