@@ -80,7 +80,7 @@ def test_runner_bench_measures_an_app(app_dir: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     done = subprocess.run(
         [sys.executable, "-m", "snapfork.runner", *words, "--python", sys.executable],
-        cwd=app_dir, env=environment, capture_output=True, text=True, timeout=55, check=False,
+        cwd=app_dir, env=environment, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gunicorn, fresh process" in done.stdout
@@ -98,7 +98,7 @@ def test_runner_bench_refuses_what_is_not_forked(app_dir: Path) -> None:
     text = "from concurrent.futures import ThreadPoolExecutor\nPOOL = ThreadPoolExecutor(1)\n" + APP
     (app_dir / "pooled.py").write_text(text)
     command = [sys.executable, "-m", "snapfork.runner", "bench", "pooled:app", "--python", sys.executable]
-    done = subprocess.run(command, cwd=app_dir, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(command, cwd=app_dir, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 2
     assert "runner doctor pooled:app" in done.stderr
 

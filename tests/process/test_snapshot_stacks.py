@@ -94,7 +94,7 @@ class Place:
         (self.directory / data).mkdir(exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-W", "ignore", *words], cwd=self.directory, capture_output=True, text=True,
-            timeout=55, check=False,
+            timeout=150, check=False,
             env={
                 **os.environ,
                 "XDG_CONFIG_HOME": str(self.directory / "config"),

@@ -59,7 +59,7 @@ def save(place: Path, app: str, script: str = SCRIPT) -> list[str]:
     (place / "script.py").write_text(script)
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "script.py"],
-        cwd=place, capture_output=True, text=True, timeout=55, check=False,
+        cwd=place, capture_output=True, text=True, timeout=150, check=False,
         env={**os.environ, "XDG_CONFIG_HOME": str(place / "config"), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
