@@ -125,6 +125,13 @@ def read_by_app(opened: Iterable[str], written: Iterable[str]) -> set[str]:
     return {path for path in own if _is_file_or_absent(path)} - set(written)
 
 
+def listed_by_app(listed: Iterable[str], written: Iterable[str]) -> set[str]:
+    """Of the directories that were listed, those that the app may depend on: not where it writes itself."""
+    own = {path for path in listed if not is_library(os.path.join(path, "")) and not path.startswith(_UNREAL)}
+    own -= {os.path.dirname(path) for path in written}
+    return {path for path in own if not _PASSED & set(path.split(os.sep))}
+
+
 def _is_file_or_absent(path: str) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
@@ -136,7 +143,8 @@ def changed_since(paths: Iterable[str], moment_ns: int) -> str | None:
     """One of `paths` that has been written to since (CLOCK_REALTIME), or None."""
     for path in paths:
         try:
-            if os.stat(path).st_ctime_ns >= moment_ns:
+            about = os.stat(path)
+            if about.st_ctime_ns >= moment_ns and not stat.S_ISDIR(about.st_mode):
                 return path
         except OSError:
             continue
@@ -144,10 +152,13 @@ def changed_since(paths: Iterable[str], moment_ns: int) -> str | None:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's contents; of a large one what the file system says of it; or ABSENT."""
+    """SHA-256 of a file's contents or a directory's names; for a large file what the file system says."""
     digest = hashlib.sha256()
     try:
         about = os.stat(path)
+        if stat.S_ISDIR(about.st_mode):
+            names = sorted(name for name in os.listdir(path) if name not in _PASSED)
+            return hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()
         if about.st_size > LARGE:
             return f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {about.st_ino}"
         with open(path, "rb") as file:

@@ -23,6 +23,7 @@ def look(order: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """
     try:
         store = Store(order["data_dir"])
+        store.sweep()
         if order["forget"]:
             store.forget(app_key(order), os.path.basename(order["forget"]).removesuffix(".snap"))
             return {"fresh": "the snapshot did not come back"}

@@ -1,4 +1,4 @@
-"""Notes what an app reads while it is initialised: files, environment variables, SQLite files, the network.
+"""Notes what an app reads while it is initialised: files, environment variables, the network, programs.
 
 Like `processes.origins`, it wraps functions before user code is imported and puts them back before the
 freeze. A wrapper that somebody has kept goes on working. What C code opens by itself is not seen.
@@ -18,18 +18,21 @@ from typing import Any
 from snapfork.runner.kept.draws import Draws
 from snapfork.runner.processes.origins import STANDS_FOR, caller
 
+_SEARCHES = ("importlib", "pkg_resources", "pkgutil")
+_FRAMES = 6
 _WRITING = frozenset("wax+")
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR
 
 
 class Recorder:
-    """files: paths opened for reading; written: for writing. variables: names asked for. peers: what was
-    connected to -> by which line. environ, directory, umask: as they were at the beginning. draws:
-    see there."""
+    """files: paths opened for reading; written: for writing; directories: listed. variables: names asked for.
+    peers: what was connected to, or started -> by which line. environ, directory, umask: as they were at the
+    beginning. draws: see there."""
 
     def __init__(self) -> None:
         self.files: set[str] = set()
         self.written: set[str] = set()
+        self.directories: set[str] = set()
         self.variables: set[str] = set()
         self.every_variable = False
         self.peers: dict[str, str] = {}
@@ -49,11 +52,17 @@ class Recorder:
         kind = type(os.environ)
         self._wrap((builtins, io), "open", self._opened)
         self._wrap((os,), "open", self._descriptor_opened)
+        self._wrap((os,), "listdir", self._listed)
+        self._wrap((os,), "scandir", self._listed)
         self._wrap((kind,), "__getitem__", self._variable_read)
         self._wrap((kind,), "__iter__", self._variables_listed)
         self._wrap((socket.socket,), "connect", self._connected)
         self.draws.install()
         sys.meta_path.insert(0, _WhenImported("sqlite3", self._watch_sqlite))
+        if "subprocess" in sys.modules:
+            self._watch_programs()
+        else:
+            sys.meta_path.insert(0, _WhenImported("subprocess", self._watch_programs))
 
     def remove(self) -> None:
         """Stop noting; what was noted stays. Does nothing if not installed."""
@@ -98,6 +107,14 @@ class Recorder:
         if isinstance(path, (str, bytes, os.PathLike)):
             (self.written if writes else self.files).add(os.path.abspath(os.fsdecode(path)))
 
+    def _listed(self, path: Any = ".") -> None:
+        if isinstance(path, (str, bytes, os.PathLike)) and not _looks_for_modules():
+            self.directories.add(os.path.abspath(os.fsdecode(path)))
+
+    def _program_started(self, _: Any, args: Any, *__: Any, **___: Any) -> None:
+        name = args if isinstance(args, (str, bytes, os.PathLike)) else next(iter(args), "")
+        self.peers.setdefault(f"the program {os.fsdecode(name)}", caller(3))
+
     def _variable_read(self, environ: Any, name: Any) -> None:
         if environ is os.environ and isinstance(name, str):
             self.variables.add(name)
@@ -109,6 +126,9 @@ class Recorder:
         peer = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else os.fsdecode(address)
         self.peers.setdefault(peer, caller(3))
 
+    def _watch_programs(self) -> None:
+        self._wrap((sys.modules["subprocess"].Popen,), "__init__", self._program_started)
+
     def _watch_sqlite(self) -> None:
         import sqlite3
 
@@ -117,6 +137,18 @@ class Recorder:
                 self._note(os.fsdecode(database).removeprefix("file:").partition("?")[0], False)
 
         self._wrap((sqlite3, sqlite3.dbapi2), "connect", connected)
+
+
+def _looks_for_modules() -> bool:
+    """Whether it is for a search of sys.path that a directory is listed."""
+    frame = sys._getframe(3)
+    for _ in range(_FRAMES):
+        if str(frame.f_globals.get("__name__")).startswith(_SEARCHES):
+            return True
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return False
 
 
 class _WhenImported:

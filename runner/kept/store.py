@@ -143,7 +143,7 @@ class Store:
         os.replace(draft, self._record_path(app))
 
     def _tidy(self) -> None:
-        """Remove objects without a record, and drafts of processes that are gone."""
+        """Remove objects without a record, and drafts."""
         held = set()
         for path in (self.root / "records").glob("*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
@@ -151,6 +151,10 @@ class Store:
         for path in (self.root / "objects").glob("*.snap"):
             if path.stem not in held:
                 path.unlink(missing_ok=True)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove drafts of processes that are gone."""
         for path in (self.root / "drafts").iterdir():
             pid = path.name.partition("-")[0]
             if not (pid.isdigit() and os.path.exists(f"/proc/{pid}")):

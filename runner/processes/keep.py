@@ -111,7 +111,10 @@ def _start(prepared: Prepared) -> Start | None:
     if recorder is None:
         return None
     declared = {**prepared.loaded.settings["env"], **prepared.order["overrides"].get("env", {})}
-    return Start(recorder.environ | declared, recorder.directory, recorder.umask)
+    ours = prepared.order["setup"]["threads"]  # held at one thread until a fork
+    before = {name: value for name, value in (recorder.environ | declared).items() if name not in ours}
+    now = {name: os.environ[name] for name in ours if name in os.environ}
+    return Start(before | now, recorder.directory, recorder.umask)
 
 
 def _notes(recorder: Recorder) -> dict[Any, str]:
@@ -208,6 +211,7 @@ def _inputs(order: dict[str, Any], recorder: Recorder, begun_ns: int) -> Inputs:
     from snapfork.runner.kept.store import Store
 
     files = gathering.read_by_app(recorder.files, recorder.written) | gathering.imported()
+    files |= gathering.listed_by_app(recorder.directories, recorder.written)
     inputs = gathering.gather(
         order,
         recorder.environ,

@@ -26,6 +26,7 @@ def load():
         return json.load(file)
 
 GOODS = load()
+PLUGINS = os.listdir("plugins")
 
 @app.get("/")
 def index():
@@ -48,6 +49,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (home / "shop.py").write_text(SHOP)
     (home / "prices.py").write_text("TABLE = {'tea': 3}\n")
     (home / "goods.json").write_text('["tea"]')
+    (home / "plugins").mkdir()
     yield home
 
 
@@ -85,8 +87,9 @@ def test_the_next_start_restores_what_the_first_initialised(shop: Path) -> None:
         (lambda shop: (shop / "goods.json").write_text('["cup"]'), "goods.json has changed"),
         (lambda shop: (shop / "more.py").write_text(""), "more.py is new"),
         (lambda shop: (shop / ".env").write_text("A=1"), ".env is new"),
+        (lambda shop: (shop / "plugins" / "more.txt").touch(), "plugins has changed"),
     ],
-    ids=["source", "data file", "new module", "dotenv"],
+    ids=["source", "data file", "new module", "dotenv", "directory"],
 )
 def test_a_changed_file_is_named_and_the_app_initialised_anew(shop: Path, change: object, said: str) -> None:
     keep(shop)

@@ -46,7 +46,7 @@ def snapped(tmp_path: Path) -> Callable[..., bytes]:
         home.mkdir(exist_ok=True)
         (home / "notebook.py").write_text(APP.format(where=where, trick=trick))
         script = (
-            "import notebook; from snapfork.adapter import snapshot; snapshot(notebook.app).save('app.snap')"
+            "import notebook; from snapfork.adapter import snapshot; snapshot(notebook.app).write('app.snap')"
         )
         environment = os.environ | {"XDG_CONFIG_HOME": str(home / "config"), "PYTHONPATH": str(home)}
         subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, check=True)
