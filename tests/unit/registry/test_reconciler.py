@@ -9,6 +9,7 @@ from registering import CONFIGURATION, FakeGateway, code, registry
 from snapfork.runner.registry.operations import Operations, Site
 
 IMPATIENT = Site(settle=0.05)
+"""A change may return before the gateway has followed it."""
 
 
 async def until(condition: object) -> None:
@@ -23,7 +24,10 @@ async def two_versions(operations: Operations) -> str:
     await operations.update_code("shop", code(2), publish=True)
     await operations.alias_create("shop", "live", "1")
     url = await operations.set_url("shop", "live", "NONE", create=True)
-    return f"/lambda-url/{url.id}"
+    prefix = f"/lambda-url/{url.id}"
+    gateway = operations.gateway
+    await until(lambda: gateway.choices(prefix) == {"shop:1": 1.0} and "shop:2" in gateway.units)
+    return prefix
 
 
 def test_an_alias_moves_when_the_new_version_is_up_and_not_before(tmp_path: Path) -> None:
@@ -35,9 +39,10 @@ def test_an_alias_moves_when_the_new_version_is_up_and_not_before(tmp_path: Path
             assert operations.resolve("shop", "live").unit == "shop:2"
             assert gateway.choices(prefix) == {"shop:1": 1.0}
             await operations.set_reserved("shop", 7)  # what else a route says is not held back
-            assert (gateway.choices(prefix), gateway.route(prefix).reserved) == ({"shop:1": 1.0}, 7)
+            await until(lambda: gateway.route(prefix).reserved == 7)
+            assert gateway.choices(prefix) == {"shop:1": 1.0}
             await operations.create("other", CONFIGURATION, code(3))  # nor are others
-            assert gateway.choices("/other") == {"other:LATEST": 1.0}
+            await until(lambda: gateway.choices("/other") == {"other:LATEST": 1.0})
             gateway.may_come_up.set()
             await until(lambda: gateway.choices(prefix) == {"shop:2": 1.0})
             waits = [what for kind, what in gateway.log if kind == "wait"]
@@ -57,7 +62,7 @@ def test_a_canary_is_up_before_it_gets_its_share(tmp_path: Path) -> None:
             await until(lambda: gateway.choices(prefix) == {"shop:1": 0.9, "shop:2": 0.1})
             before = len(gateway.log)
             await operations.alias_update("shop", "live", weights={"2": 0.5})  # both are up: at once
-            assert gateway.choices(prefix) == {"shop:1": 0.5, "shop:2": 0.5}
+            await until(lambda: gateway.choices(prefix) == {"shop:1": 0.5, "shop:2": 0.5})
             assert [kind for kind, _ in gateway.log[before:]] == ["routes"]
 
     asyncio.run(whole())
@@ -106,17 +111,18 @@ def test_a_gateway_that_was_away_is_told_everything_again(tmp_path: Path) -> Non
     async def whole() -> None:
         async with registry(tmp_path / "data", site=IMPATIENT) as (operations, gateway):
             await operations.create("shop", CONFIGURATION, code(1))
+            await until(lambda: gateway.choices("/shop"))
             gateway.down = True
             await operations.create("other", CONFIGURATION, code(2))  # acknowledged: it is on disk
             assert operations.resolve("other").unit == "other:LATEST"
-            assert operations.reconciler.problem == "ConnectionError: The gateway is gone."
+            await until(lambda: operations.reconciler.problem == "ConnectionError: The gateway is gone.")
             gateway.units, gateway.table = {}, []
             gateway.down = False
             await until(lambda: len(gateway.units) == 2 and len(gateway.table) == 4)
             await until(lambda: operations.reconciler.problem == "")
             gateway.units, gateway.table = {}, []
             await operations.resync()
-            assert len(gateway.units) == 2 and len(gateway.table) == 4
+            await until(lambda: len(gateway.units) == 2 and len(gateway.table) == 4)
 
     asyncio.run(whole())
 
@@ -131,7 +137,8 @@ def test_an_alias_that_moves_to_what_cannot_be_served_keeps_its_route(tmp_path: 
             path.unlink()
         (tmp_path / "data" / "code" / stored.stem).rmdir()
         async with registry(tmp_path / "data", site=IMPATIENT) as (operations, gateway):
-            assert operations.reconciler.failed.keys() == {"shop:2", "shop:LATEST"}
+            await until(lambda: operations.reconciler.failed.keys() == {"shop:2", "shop:LATEST"})
+            await until(lambda: gateway.choices(prefix) == {"shop:1": 1.0})
             assert "is gone" in operations.reconciler.failed["shop:2"]
             await operations.alias_update("shop", "live", "2")
             assert gateway.choices(prefix) == {"shop:1": 1.0}
@@ -198,7 +205,7 @@ def test_a_function_without_anything_to_call_has_its_route_all_the_same(tmp_path
             path.unlink()
         (tmp_path / "data" / "code" / stored.stem).rmdir()
         gateway = FakeGateway()
-        async with registry(tmp_path / "data", gateway, site=IMPATIENT) as (operations, _):
+        async with registry(tmp_path / "data", gateway) as (operations, _):
             assert gateway.choices("/shop") == {}
             gateway.may_come_up.clear()  # the first request starts it: nothing is waited for
             await operations.update_code("shop", code(3))
