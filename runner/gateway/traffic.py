@@ -138,7 +138,7 @@ class Traffic:
             return _too_many(quota)
         pool = self._pools.get(unit)
         if pool is None:
-            if unit:
+            if unit or conn.direct:
                 return Refusal(404 if conn.direct else 503, f"there is no {unit!r} here")
             why = "its packages are being installed, or could not be"
             return Refusal(503, f"function {function!r} has nothing that can be called: {why}")
