@@ -80,6 +80,7 @@ class Watch:
         complained = False
         while not self._stop.is_set():
             begun = False
+            watched = files.identity(self.directory)
             try:
                 for batch in watch(
                     self.directory, watch_filter=None, step=20, debounce=100, stop_event=self._stop,
@@ -90,8 +91,8 @@ class Watch:
                     if batch or not begun:
                         loop.call_soon_threadsafe(self._heard, {path for _, path in batch}, not begun)
                     begun = True
-                    if not os.path.isdir(self.directory):
-                        break
+                    if files.identity(self.directory) != watched:
+                        break  # it is gone, or another has its name; the kernel goes on about the old one
             except OSError as error:
                 if not complained:
                     self._complain(f"{self.directory} cannot be watched: {error.strerror or error}.")

@@ -34,6 +34,15 @@ def scan(directory: str) -> dict[str, Seen]:
     return found
 
 
+def identity(directory: str) -> tuple[int, int] | None:
+    """Which directory has that name, None if none has."""
+    try:
+        info = os.stat(directory)
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino) if stat.S_ISDIR(info.st_mode) else None
+
+
 def look(directory: str, path: str) -> Seen | None:
     """A file as it is now, None if it is none."""
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from snapfork.runner.registry.errors import LimitExceeded
 from snapfork.runner.registry.model import Trigger
-from snapfork.runner.triggers import files
+from snapfork.runner.triggers import directory, files
 from snapfork.runner.triggers.service import Triggers
 from triggering import Enqueued, Registry
 
@@ -253,6 +253,26 @@ def test_a_directory_that_comes_later_and_goes(tmp_path: Path) -> None:
         await one.reaches("b")
 
     rig(tmp_path, test, trigger)
+
+
+def test_a_directory_that_takes_the_name_of_the_watched_one_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "RESCAN_S", 1e6)
+
+    async def test(one: Rig) -> None:
+        (one.inbox / "a").write_text("1")
+        await one.reaches("a")
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "a").write_text("another")
+        one.inbox.rename(tmp_path / "old")
+        other.rename(one.inbox)
+        await one.reaches("a")
+        (one.inbox / "b").write_text("2")
+        await one.reaches("b")
+
+    rig(tmp_path, test, watched(tmp_path))
 
 
 def test_a_directory_with_files_moves_in_and_out(tmp_path: Path) -> None:
