@@ -62,6 +62,10 @@ class Keeper:
         if clock - self._swept >= self.SWEEP_S:
             self._swept = clock
             self.store.sweep(now)
+            if self.store.lost:
+                said = f"The disk is full: {self.store.lost} lines and records of functions were not kept."
+                print(said, file=sys.stderr, flush=True)
+                self.store.lost = 0
 
     # -- whoever asks ----------------------------------------------------------------------------------
 

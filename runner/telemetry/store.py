@@ -86,7 +86,10 @@ _OLD_LINES = "DELETE FROM lines WHERE id IN (SELECT id FROM lines ORDER BY id LI
 
 
 class Store:
-    """The one writer. `max_bytes` of file and `max_age` seconds bound what is kept."""
+    """The one writer. `max_bytes` of file and `max_age` seconds bound what is kept.
+
+    lost: rows that a full disk did not take; whoever says so sets it to 0.
+    """
 
     def __init__(self, path: str, max_bytes: int = MAX_BYTES, max_age: float = MAX_AGE_S) -> None:
         self.max_bytes = max_bytes
@@ -94,6 +97,7 @@ class Store:
         self._lines: list[tuple[Any, ...]] = []
         self._records: list[tuple[Any, ...]] = []
         self._outcomes: list[tuple[Any, ...]] = []
+        self.lost = 0
         self._db = _open(path)
 
     def line(
@@ -126,20 +130,31 @@ class Store:
         return bool(self._lines or self._records)
 
     def flush(self) -> None:
-        """Write what has been gathered."""
+        """Write what has been gathered; what a full disk does not take is lost."""
         if not self.waits:
             return
         lines, self._lines = self._lines, []
         records, self._records = self._records, []
         outcomes, self._outcomes = self._outcomes, []
-        with self._db:
-            self._db.execute("BEGIN")
-            self._db.executemany(_LINE, lines)
-            self._db.executemany(_RECORD, records)
-            self._db.executemany(_OUTCOME, outcomes)
+        try:
+            with self._db:
+                self._db.execute("BEGIN")
+                self._db.executemany(_LINE, lines)
+                self._db.executemany(_RECORD, records)
+                self._db.executemany(_OUTCOME, outcomes)
+        except sqlite3.OperationalError as error:
+            _pass_full(error)
+            self.lost += len(lines) + len(records)
 
     def sweep(self, now: float) -> None:
-        """Delete what is too old, and the oldest tenth of all when the file has reached its size."""
+        """Delete what is too old, and the oldest tenth of all when the file has reached its size. A disk that
+        is full even for that will not always be."""
+        try:
+            self._sweep(now)
+        except sqlite3.OperationalError as error:
+            _pass_full(error)
+
+    def _sweep(self, now: float) -> None:
         oldest = now - self.max_age
         with self._db:
             self._db.execute("BEGIN")
@@ -181,6 +196,12 @@ def _open(path: str) -> sqlite3.Connection:
     finally:
         os.umask(before)
     return db
+
+
+def _pass_full(error: sqlite3.OperationalError) -> None:
+    """Raise anything but that the disk is full."""
+    if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+        raise error
 
 
 def _fitting(value: Any, empty: str | int | float) -> str | int | float:

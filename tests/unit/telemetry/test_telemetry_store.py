@@ -145,3 +145,20 @@ def test_age_and_size_are_bounded(tmp_path: Path) -> None:
     assert 0 < len(kept) < 2500 and kept[-1].time == NOW + 29.99, "the newest stay"
     store.close()
     assert os.path.getsize(path) < 2 << 20
+
+
+def test_a_full_disk_costs_what_comes_meanwhile(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "t.sqlite3"))
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite says of it what it says of a full disk
+    for number in range(600):
+        store.line(1.0, "f", "1", "1", f"id-{number}", "stdout", "x" * 1000)
+    store.record({"id": "id", "function": "f"})
+    store.flush()
+    store.sweep(1.0)
+    assert store.lost == 601
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    store.line(2.0, "f", "1", "1", "id", "stdout", "there is room again")
+    store.flush()
+    assert store._db.execute("SELECT text FROM lines").fetchall() == [("there is room again",)]
+    store.close()
