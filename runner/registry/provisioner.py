@@ -1,10 +1,14 @@
-"""Puts provisioning policies into force: once a minute, what each config asks for now."""
+"""Puts provisioning policies into force: once a minute, what each config asks for now.
+
+Utilisation is that of the provisioned instances, as a mean over the minute: spares and what was started for
+requests that found none of them free are none of theirs.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from snapfork.runner.registry import names, provisioning
@@ -13,6 +17,8 @@ from snapfork.runner.registry.image import Image
 from snapfork.runner.registry.model import ProvisionConfig
 
 PERIOD = 60.0
+LOOKS = 12
+"""In a period: requests are shorter than that."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -36,21 +42,36 @@ class Provisioner:
         self._registry = registry
         self._sleep = sleep
         self._cpu: dict[int, tuple[float, float]] = {}
+        self._seen: dict[tuple[str, str], list[dict[str, float]]] = {}
 
     async def run(self) -> None:
         while True:
             with contextlib.suppress(Exception):  # the gateway does not answer: what was in force stays
                 await self.step()
-            await self._sleep(PERIOD)
+            for _ in range(LOOKS - 1):
+                await self._sleep(PERIOD / LOOKS)
+                with contextlib.suppress(Exception):
+                    await self.look()
+            await self._sleep(PERIOD / LOOKS)
+
+    async def look(self) -> None:
+        """See how busy the instances are that have a tracking policy."""
+        configs = [one for one in self._registry.image.all(ProvisionConfig) if one.tracking]
+        status = await self._registry.gateway.status() if configs else {}
+        for config in configs:
+            seen = self._seen.setdefault((config.function, config.qualifier), [])
+            seen.append(self._measure(config, status))
+            del seen[:-LOOKS]
 
     async def step(self) -> None:
         """Evaluate every config that has policies, and have the gateway follow what has changed."""
         registry = self._registry
         configs = [one for one in registry.image.all(ProvisionConfig) if one.scheduled or one.tracking]
         targets: dict[tuple[str, str], int] = {}
-        status = await registry.gateway.status() if any(one.tracking for one in configs) else {}
+        await self.look()
+        seen, self._seen = self._seen, {}
         for config in configs:
-            measured = self._measure(config, status)
+            measured = _means(seen.get((config.function, config.qualifier), []))
             current = registry.provision_target(config)
             wanted = provisioning.target(config, registry.clock(), current, measured)
             targets[config.function, config.qualifier] = wanted
@@ -60,19 +81,20 @@ class Provisioner:
             await registry.settle()
 
     def _measure(self, config: ProvisionConfig, status: dict[str, dict[str, Any]]) -> dict[str, float]:
-        """Utilisation of what serves a config, 0 to 1."""
+        """Utilisation of a config's instances, 0 to 1."""
+        current = self._registry.provision_target(config)
         instances = [
             instance
             for version in self._registry.shares(config)
             for instance in status.get(names.unit(config.function, version), {}).get("instances", ())
         ]
-        if not instances:
+        if not instances or not current:
             return {}
         busy = sum(1 for one in instances if one.get("state") == "busy")
-        found = {"ProvisionedConcurrencyUtilization": busy / len(instances)}
+        found = {"ProvisionedConcurrencyUtilization": min(1.0, busy / current)}
         loads = [load for one in instances if (load := self._load(int(one["pid"]))) is not None]
         if loads:
-            found["CPUUtilization"] = min(1.0, sum(loads) / len(loads))
+            found["CPUUtilization"] = min(1.0, sum(loads) / current)
         return found
 
     def _load(self, pid: int) -> float | None:
@@ -89,3 +111,12 @@ class Provisioner:
         if before is None or now <= before[0] or used < before[1]:
             return None
         return (used - before[1]) / (now - before[0])
+
+
+def _means(seen: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric, of those times at which it was known."""
+    values: dict[str, list[float]] = {}
+    for one in seen:
+        for metric, value in one.items():
+            values.setdefault(metric, []).append(value)
+    return {metric: sum(known) / len(known) for metric, known in values.items()}

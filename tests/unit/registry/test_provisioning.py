@@ -16,7 +16,7 @@ from registering import CONFIGURATION, code, registry
 from snapfork.runner.registry import provisioning
 from snapfork.runner.registry.errors import Invalid, LimitExceeded, NotFound
 from snapfork.runner.registry.model import AsyncConfig, ProvisionConfig
-from snapfork.runner.registry.provisioner import PERIOD
+from snapfork.runner.registry.provisioner import LOOKS, PERIOD
 
 UTILISATION = "ProvisionedConcurrencyUtilization"
 
@@ -26,19 +26,30 @@ def moment(text: str) -> float:
 
 
 class Minutes:
-    """A clock that goes on by a minute of the provisioner's whenever `next` is released."""
+    """A clock that goes on by a minute of the provisioner's with `go_on`."""
 
     def __init__(self, start: str) -> None:
         self._now = moment(start)
-        self.next = asyncio.Semaphore(0)
+        self._next = asyncio.Semaphore(0)
+
+    def go_on(self, looks: int = LOOKS) -> None:
+        for _ in range(looks):
+            self._next.release()
 
     def clock(self) -> float:
         return self._now
 
+    async def stands(self) -> None:
+        """Wait until all of the time has passed that was given."""
+        while not self._next.locked():
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+
     async def sleep(self, seconds: float) -> None:
-        if seconds != PERIOD:  # the sweeper's
+        if seconds != PERIOD / LOOKS:  # the sweeper's
             await asyncio.Event().wait()
-        await self.next.acquire()
+        await self._next.acquire()
         self._now += seconds
 
 
@@ -160,7 +171,7 @@ def test_policies_come_into_force_with_the_clock(tmp_path: Path) -> None:
                 operations.image.all(ProvisionConfig)[0],
                 *(0, "IN_PROGRESS", ""),
             )
-            minutes.next.release()
+            minutes.go_on()
             while gateway.units["shop:1"].minimum != 4:
                 await asyncio.sleep(0)
             gateway.status_of = {"shop:1": {"ready": 3, "state": "ready"}}
@@ -186,19 +197,27 @@ def test_utilisation_is_measured_on_the_instances(tmp_path: Path) -> None:
         async with opened as (operations, gateway):
             await operations.create("shop", CONFIGURATION, code(1), publish=True)
             instances = [{"number": n, "pid": os.getpid(), "state": "busy"} for n in range(4)]
+            instances += [{"number": n, "pid": os.getpid(), "state": "idle"} for n in range(4, 8)]  # spares
             gateway.status_of = {"shop:1": {"ready": 4, "state": "ready", "instances": instances}}
             tracked = ProvisionConfig("shop", "1", 4, (), (tracking(0.5, 1, 100),))
             await operations.set_provision(tracked)
             assert gateway.units["shop:1"].minimum == 8  # at once; then every minute
-            minutes.next.release()
+            for instance in instances:
+                instance["state"] = "busy"
+            minutes.go_on()
             while gateway.units["shop:1"].minimum != 16:
                 await asyncio.sleep(0)
+            minutes.go_on(LOOKS - 1)  # half of 16 are busy
+            await minutes.stands()
             for instance in instances:
                 instance["state"] = "idle"
-            minutes.next.release()
-            while gateway.units["shop:1"].minimum >= 16:
+            minutes.go_on(1)
+            await minutes.stands()
+            assert gateway.units["shop:1"].minimum == 15  # a moment's idleness is a twelfth of the minute's
+            minutes.go_on()
+            while gateway.units["shop:1"].minimum >= 15:
                 await asyncio.sleep(0)
-            assert len(await operations.instances("shop", "1")) == 4
+            assert len(await operations.instances("shop", "1")) == 8
             assert (await operations.instances("shop"))[0]["version"] == "1"
 
     asyncio.run(whole())
