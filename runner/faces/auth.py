@@ -17,6 +17,7 @@ from typing import Literal
 from snapfork.runner.faces.exchange import Head
 from snapfork.runner.faces.replay import Replays
 from snapfork.runner.faces.signing import SKEW, Claim, KeySource, SignatureError, open_claim
+from snapfork.runner.invocations import targets
 from snapfork.runner.registry.errors import Denied
 from snapfork.runner.registry.model import Key
 from snapfork.runner.services import guard
@@ -104,3 +105,11 @@ def permit(key: Key, action: Action, function: str | None) -> None:
     if key.functions is not None and (function is None or function not in key.functions):
         what = f"function {function}" if function else "more than single functions"
         raise Denied(f"Key {key.id} is limited to some functions and may not reach {what}.", "key", key.id)
+
+
+def permit_destination(key: Key, address: str) -> None:
+    """Raise Denied unless `key` may call the function that results would go to; Invalid for an address that
+    none could ever go to."""
+    target = targets.parse(address)
+    if target.kind == "function":
+        permit(key, "invoke", target.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snapfork.runner.faces.auth import permit_destination
 from snapfork.runner.faces.fc_call import Answer, Call, Desk, Handler, listed
 from snapfork.runner.faces.fc_errors import FcError, invalid, not_found
 from snapfork.runner.faces.fc_names import function_of, iso
@@ -70,8 +71,8 @@ async def put_async(desk: Desk, call: Call) -> Answer:
         members.get("maxAsyncRetryAttempts", default.retries),
         default.retry_delays,
         members.get("maxAsyncEventAgeInSeconds", default.max_age),
-        on_success=_destination(desk, destinations, "onSuccess"),
-        on_failure=_destination(desk, destinations, "onFailure"),
+        on_success=_destination(desk, call, destinations, "onSuccess"),
+        on_failure=_destination(desk, call, destinations, "onFailure"),
         tasks=members.get("asyncTask", False),
     )
     return _async(desk, await desk.operations.set_async(config))
@@ -92,7 +93,7 @@ async def list_async(desk: Desk, call: Call) -> Answer:
     return listed("configs", [_async(desk, one) for one in found], after)
 
 
-def _destination(desk: Desk, config: dict[str, Any], side: str) -> str:
+def _destination(desk: Desk, call: Call, config: dict[str, Any], side: str) -> str:
     """A destination's address. Only functions, HTTP addresses and files can be delivered to."""
     address: str = config.get(side, {}).get("destination", "")
     if (
@@ -105,6 +106,8 @@ def _destination(desk: Desk, config: dict[str, Any], side: str) -> str:
         )
     if not desk.place.has(address):
         raise invalid(f"destinationConfig.{side} '{address}' is of another region or account.")
+    if address:
+        permit_destination(call.key, address)
     return address
 
 

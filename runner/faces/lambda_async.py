@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from snapfork.runner.faces.auth import permit_destination
 from snapfork.runner.faces.lambda_call import Answer, Call, Desk, Handler, arn_of, paged
 from snapfork.runner.faces.lambda_errors import LambdaError, invalid_value
 from snapfork.runner.registry import errors
@@ -76,17 +77,20 @@ def _changed(desk: Desk, call: Call, base: AsyncConfig) -> AsyncConfig:
     if "DestinationConfig" in values:
         for member, field in (("OnSuccess", "on_success"), ("OnFailure", "on_failure")):
             target = values["DestinationConfig"].get(member, {}).get("Destination", "")
-            changes[field] = _destination(desk, target)
+            changes[field] = _destination(desk, call, target)
     return replace(base, **changes)
 
 
-def _destination(desk: Desk, target: str) -> str:
-    """A destination that can be reached from here. Raises LambdaError."""
-    if not target or target.startswith(("http://", "https://", "file:///")):
-        return target
-    if match := _FUNCTION.fullmatch(target):
+def _destination(desk: Desk, call: Call, target: str) -> str:
+    """A destination that can be reached from here, and by who asks for it. Raises LambdaError, Denied."""
+    match = _FUNCTION.fullmatch(target)
+    if match:
         desk.place.reach(target, match["region"], match["account"])
+    if match or target.startswith(("http://", "https://", "file:///")):
+        permit_destination(call.key, target)
         return target
+    if not target:
+        return ""
     raise invalid_value(
         f"The destination {target} is not supported by this runner: it delivers to a function, an http:// or "
         "https:// address, or a file:///NAME of JSON lines."

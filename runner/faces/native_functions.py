@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from snapfork.runner.faces.auth import permit_destination
 from snapfork.runner.faces.native import Asked, Endpoint, unpack_deploy
 from snapfork.runner.faces.native_plain import changes
 from snapfork.runner.registry.defaults import DEFAULTS
@@ -216,6 +217,8 @@ class FunctionEndpoints:
             if member not in known:
                 raise Invalid(f"{member!r} is none of {', '.join(known)}.", member)
             _check_async(member, value)
+            if member in ("on_success", "on_failure", "dead_letter") and value:
+                permit_destination(asked.key, value)
         if "retry_delays" in given:
             given["retry_delays"] = tuple(float(one) for one in given["retry_delays"])
         policy = self._operations.async_policy(name, qualifier)

@@ -719,6 +719,12 @@ def test_keys_may_do_what_they_are_for(face: Served, client: Client, name: str) 
     limited = face.client(LIMITED)
     assert refused(limited.get_function, name, m.GetFunctionRequest())[:2] == (403, "AccessDenied")
     assert refused(limited.list_functions, m.ListFunctionsRequest())[:2] == (403, "AccessDenied")
+    create(client, "only")
+    for target, why in ((ARN + name, "AccessDenied"), ("file:///../x", "InvalidArgument")):
+        there = m.DestinationConfig(on_success=m.Destination(destination=target))
+        request = m.PutAsyncInvokeConfigRequest(body=m.PutAsyncInvokeConfigInput(destination_config=there))
+        assert refused(limited.put_async_invoke_config, "only", request)[1] == why
+    client.delete_function("only")
 
 
 def raw(face: Served, text: bytes) -> tuple[int, dict[str, Any]]:

@@ -718,6 +718,17 @@ def test_keys(face: Served, boto: Any, name: str) -> None:
         assert error_of(call, **members)[:2] == (403, "AccessDeniedException")
     create(limited, "only")
     assert limited.invoke(FunctionName="only")["StatusCode"] == 200
+    for target, refused in ((f"{ARN}{name}:1", True), (f"{ARN}only", False), ("https://x.example/", False)):
+        config = {"OnFailure": {"Destination": target}}  # or else it would call through this what it may not
+        put = limited.put_function_event_invoke_config
+        if refused:
+            status, code, _ = error_of(put, FunctionName="only", DestinationConfig=config)
+            assert (status, code) == (403, "AccessDeniedException")
+        else:
+            put(FunctionName="only", DestinationConfig=config)
+    outside = {"OnSuccess": {"Destination": "file:///../x.jsonl"}}
+    answer = error_of(boto.put_function_event_invoke_config, FunctionName=name, DestinationConfig=outside)
+    assert answer[:2] == (400, "InvalidParameterValueException")
     unknown = client(face.port, Key("AKIDNOBODY", "x"))
     assert error_of(unknown.list_functions)[:2] == (403, "UnrecognizedClientException")
     wrong = client(face.port, Key("LTAIManager", "wrong"))
