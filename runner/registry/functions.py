@@ -80,7 +80,7 @@ class FunctionOperations(BuildOperations):
                 await self.commit(made, about=[("function", name)])
         self._continue(name)
         await self.settle()
-        return self.version(name, "1" if publish else LATEST)
+        return self.version(name, "1") if publish else self._as_made(latest)
 
     async def update_code(
         self,
@@ -167,9 +167,9 @@ class FunctionOperations(BuildOperations):
         self._continue(name)
         await self.settle()
         number = next((one.version for one in published if isinstance(one, Version)), None)
-        if publish and number is None:
-            number = self._last_published(name).version
-        return self.version(name, number or LATEST)
+        if publish:
+            return self.version(name, number) if number else self._last_published(name)
+        return self._as_made(after)
 
     def get(self, name: str, qualifier: str = "") -> tuple[Function, Version, Alias | None]:
         """A function, the version that the qualifier means (an alias's main one), and the alias."""
@@ -294,6 +294,11 @@ class FunctionOperations(BuildOperations):
         if unknown := sorted(set(changes) - CHANGEABLE):
             raise Invalid(f"There is no {unknown[0]} in a function's configuration.", unknown[0])
         return replace(configuration, **changes)
+
+    def _as_made(self, made: Version) -> Version:
+        """That version as it is by now; as it was made, if another has taken its place."""
+        now = self.image.get(Version, made.function, made.version)
+        return now if now is not None and now.revision == made.revision else made
 
     def _last_published(self, name: str) -> Version:
         return self.versions(name, latest=False, backward=True, limit=1)[0][0]

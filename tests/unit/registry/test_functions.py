@@ -526,3 +526,16 @@ def test_the_environment_holds_nothing_of_the_runners(
         assert gateway.units["of-lambda:LATEST"].environment["AWS_LAMBDA_FUNCTION_VERSION"] == "$LATEST"  # type: ignore[index]
 
     run(scenario)
+
+
+def test_who_updates_at_the_same_time_is_told_of_what_is_his(run: Callable[[Scenario], None]) -> None:
+    async def scenario(operations: Operations, _: FakeGateway) -> None:
+        await operations.create("shop", CONFIGURATION, code(1))
+        updates = [operations.update_code("shop", code(number)) for number in (2, 3, 4)]
+        made = await asyncio.gather(*updates)
+        assert [one.package for one in made] == [hashlib.sha256(code(one)).hexdigest() for one in (2, 3, 4)]
+        assert len({one.revision for one in made}) == 3
+        (latest,) = [one for one in made if one.revision == operations.latest("shop").revision]
+        assert operations.latest("shop") == latest
+
+    run(scenario)
