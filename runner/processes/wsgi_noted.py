@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapfork.runner.policy.cors import PREFIX
 from snapfork.runner.processes.ledger import Ledger, error_of, invocation_of, is_name
+from snapfork.runner.processes.life import end_users_fork
 from snapfork.runner.processes.wsgi_conversation import Conversation
 from snapfork.runner.processes.wsgi_response import Response
 from snapfork.runner.units import RUN_HEADER
@@ -72,6 +73,7 @@ class Noted(Conversation):
         return super()._call(environ, response)
 
     def _announce(self, size: int) -> None:
+        end_users_fork()
         super()._announce(size)
         if self.ledger.is_event:  # it has nothing more to do
             self._note()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from eventserved import EventGateway
 from snapfork.runner.invocations.model import Record
+from snapfork.runner.processes import life
 from snapfork.runner.processes.ledger import Ledger
 from snapfork.runner.wire import frames
 from snapfork.runner.wire.frames import LoanFrame
@@ -119,6 +121,24 @@ def test_lines_of_lambda_bracket_the_invocation() -> None:
         lines[6],
     )
     assert len(lines) == 7
+
+
+def test_a_fork_that_returns_from_the_handler_writes_nothing_down() -> None:
+    def handler(event: Any, context: Any) -> str:
+        life.expose_children()
+        if (pid := os.fork()) == 0:
+            return "child"
+        os.waitpid(pid, 0)
+        return "parent"
+
+    with EventGateway(handler) as app:
+        client = app.invoke({})
+        assert client.response()[2] == b'"parent"'
+        app.invoke({}, client, id="r-2")
+        client.response()
+        assert [record["id"] for record in app.records(2)] == ["r-1", "r-2"]
+        said = "\n".join(unit.text for unit in app.said() if unit.request_id == "r-1")
+    assert said.count("END RequestId: r-1") == 1 and "came back into the server" in said
 
 
 def test_lines_of_fc_bracket_the_invocation() -> None:
