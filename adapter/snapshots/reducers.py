@@ -207,6 +207,7 @@ _by_name.update(
         ("subprocess", "Popen"): _process,
         ("logging", "FileHandler"): _file_handler,
         ("numpy", "memmap"): arrays.of_file,
+        ("numpy", "finfo"): lambda one: (type(one), (one.dtype,)),
         ("starlette.datastructures", "State"): _starlette_state,
         ("asyncio.events", "AbstractEventLoop"): _never("it is an event loop"),
         ("concurrent.futures._base", "Executor"): _never("it has threads or processes of its own"),

@@ -123,3 +123,8 @@ def test_a_memory_view_is_of_what_it_was_of(module: types.ModuleType) -> None:
     view[0] = 90
     part[0] = 91
     assert (data[0], part.tolist(), numbers.format, numbers.readonly) == (90, [91, 99], "i", True)
+
+
+def test_limits_of_floats_come_back(module: types.ModuleType) -> None:
+    """pickle cannot make them; numpy keeps those that were asked for."""
+    assert gave_back(module, numpy.finfo("f4")) == numpy.finfo("f4")
