@@ -528,14 +528,23 @@ def test_the_environment_holds_nothing_of_the_runners(
     run(scenario)
 
 
-def test_who_updates_at_the_same_time_is_told_of_what_is_his(run: Callable[[Scenario], None]) -> None:
+def test_who_updates_is_told_of_what_is_his(
+    run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(operations: Operations, _: FakeGateway) -> None:
-        await operations.create("shop", CONFIGURATION, code(1))
-        updates = [operations.update_code("shop", code(number)) for number in (2, 3, 4)]
-        made = await asyncio.gather(*updates)
-        assert [one.package for one in made] == [hashlib.sha256(code(one)).hexdigest() for one in (2, 3, 4)]
-        assert len({one.revision for one in made}) == 3
-        (latest,) = [one for one in made if one.revision == operations.latest("shop").revision]
-        assert operations.latest("shop") == latest
+        settle = operations.settle
+
+        async def another_comes() -> None:
+            monkeypatch.setattr(operations, "settle", settle)
+            await operations.update_code("shop", code(9))
+            await settle()
+
+        monkeypatch.setattr(operations, "settle", another_comes)
+        made = await operations.create("shop", CONFIGURATION, code(1))
+        assert made.package == hashlib.sha256(code(1)).hexdigest()
+        monkeypatch.setattr(operations, "settle", another_comes)
+        made = await operations.update_code("shop", code(2))
+        assert made.package == hashlib.sha256(code(2)).hexdigest()
+        assert operations.latest("shop").package == hashlib.sha256(code(9)).hexdigest()
 
     run(scenario)
