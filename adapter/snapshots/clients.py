@@ -1,4 +1,4 @@
-"""Reducers for what libraries keep of the outside: connection pools, TLS contexts, compiled templates.
+"""Reducers for what libraries make of the outside: connection pools, TLS contexts, templates, wrappers.
 
 What can be made anew from its configuration travels without what it had open. Types are found by name: no
 library is imported for this.
@@ -28,6 +28,16 @@ def _sqlalchemy_session(session: Any) -> Any:
         raise Refused("it has changes that are not written yet")
     state = {name: value for name, value in vars(session).items() if name not in _OF_THE_TRANSACTION}
     return (rebuild.make_sqlalchemy_session, (type(session),), state, None, None, rebuild.fill_dict)
+
+
+def _wrapper(wrapper: Any) -> Any:
+    """A function that `wrapt` has decorated: its class is not to be found by its name."""
+    if type(wrapper).__name__ not in ("FunctionWrapper", "_AdapterFunctionWrapper"):
+        raise Refused("it is bound to an object")
+    parts = (wrapper.__wrapped__, wrapper._self_wrapper, wrapper._self_enabled)
+    if type(wrapper).__name__ == "FunctionWrapper":
+        return (rebuild.make_wrapper, parts)
+    return (rebuild.make_decorator, (*parts, wrapper._self_surrogate._self_adapter))
 
 
 def _jinja_template(template: Any) -> Any:
@@ -67,6 +77,8 @@ def _has_own_certificate(context: ssl.SSLContext) -> bool:
 _OF_THE_TRANSACTION = ("identity_map", "_new", "_deleted", "_transaction", "_nested_transaction", "hash_key")
 
 REDUCERS: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("_wrappers", "_FunctionWrapperBase"): _wrapper,
+    ("wrapt.wrappers", "_FunctionWrapperBase"): _wrapper,
     ("blinker.base", "Signal"): listeners.reduce_signal,
     ("sqlalchemy.pool.impl", "QueuePool"): _sqlalchemy_pool,
     ("sqlalchemy.orm.session", "Session"): _sqlalchemy_session,

@@ -37,7 +37,10 @@ class Names:
                 continue
             for attribute, thing in list(namespace.items()):
                 # Not isinstance, which would ask lazy objects what they stand for.
-                if type(thing) in _PLAIN or issubclass(type(thing), type):
+                if issubclass(type(thing), type):
+                    if thing.__module__ in sys.modules:
+                        continue  # has a name of its own; some of C name a module that no import finds
+                elif type(thing) in _PLAIN:
                     continue
                 known = self._found.get(id(thing))
                 if known is None or getattr(thing, "__module__", None) == name:

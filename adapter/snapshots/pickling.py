@@ -125,10 +125,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         if arrays.is_array(kind):
             return self.memory.reduce(thing)
-        reduced = super().reducer_override(thing)
-        if reduced is not NotImplemented:
-            return reduced
-        return self._usual(thing)
+        return self._usual(thing)  # not cloudpickle's, which believes proxies that say they are functions
 
     def _usual(self, thing: Any) -> Any:
         """What pickle would do, so that a refusal is noticed here and not where it ends everything."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextvars
 import functools
+import importlib
 import importlib.machinery
 import marshal
 import os
@@ -204,6 +205,11 @@ def same(thing: Any) -> Any:
     return thing
 
 
+def of_class(cls: type, name: str) -> Any:
+    """What a class itself has under a name."""
+    return vars(cls)[name]
+
+
 def make_bare(kind: Any) -> Any:
     """An instance without its __init__."""
     return kind.__new__(kind)
@@ -238,6 +244,21 @@ def make_closed_file(binary: bool) -> Any:
     file = open(os.devnull, "rb" if binary else "r")  # noqa: SIM115  it is closed
     file.close()
     return file
+
+
+def make_wrapper(wrapped: Any, wrapper: Any, enabled: Any) -> Any:
+    """What wrapt makes of a decorated function."""
+    import wrapt  # type: ignore[import-not-found,unused-ignore]
+
+    return wrapt.FunctionWrapper(wrapped, wrapper, enabled)
+
+
+def make_decorator(wrapped: Any, wrapper: Any, enabled: Any, adapter: Any) -> Any:
+    """What wrapt makes of a decorator, or of a function that shows the signature of another one."""
+    decorators: Any = importlib.import_module("wrapt.decorators")
+    return decorators._AdapterFunctionWrapper(
+        wrapped=wrapped, wrapper=wrapper, enabled=enabled, adapter=adapter
+    )
 
 
 def make_sqlalchemy_session(kind: Any) -> Any:

@@ -195,6 +195,7 @@ _exact.update(
         random.SystemRandom: lambda _: (random.SystemRandom, ()),
         struct.Struct: lambda one: (struct.Struct, (one.format,)),
         types.MappingProxyType: _proxy,
+        types.ClassMethodDescriptorType: lambda one: (rebuild.of_class, (one.__objclass__, one.__name__)),
     }
     | typed.REDUCERS
 )

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def test_the_next_start_restores_what_the_first_initialised(shop: Path) -> None:
         function = server.function()
         assert [one["name"] for one in function["template"]["stages"]][0] == "restore"
         assert function["snapshot"]["restored"]["init_ms"] > 0
+        control = server.wait_for(r"control: (http://\S+)/status")[1]
+        with urllib.request.urlopen(f"{control}/metrics") as page:
+            metrics = page.read().decode()
+        stage = 'snapfork_template_stage_seconds{function="shop",stage="%s"}'
+        assert stage % "restore" in metrics and stage % "import" not in metrics
     assert starts(shop) == 1
 
 

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wrapt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -100,6 +101,7 @@ CANNOT: dict[str, Callable[[Path], Any]] = {
     "temporary directory": lambda _: tempfile.TemporaryDirectory(),
     "temporary file": lambda _: tempfile.TemporaryFile(),  # noqa: SIM115
     "directory listing": lambda path: os.scandir(path),
+    "proxy that says it is a function": lambda _: wrapt.ObjectProxy(_double),
 }
 
 
@@ -180,6 +182,12 @@ CAN: dict[str, tuple[Callable[[Path], Any], Callable[[Any], bool]]] = {
     ),
     "object with __getattr__": (lambda _: _Forwards([1]), lambda one: one.count(1) == 1),
     "exception": (lambda _: ValueError("a"), lambda one: one.args == ("a",)),
+    "decorated by wrapt": (
+        lambda _: _wrapped(_double),
+        lambda one: (one(4), type(one)) == (9, wrapt.FunctionWrapper),
+    ),
+    "decorator by wrapt": (lambda _: _wrapped, lambda one: one(_double)(4) == 9),
+    "class method of C": (lambda _: dict.__dict__["fromkeys"], lambda one: one is dict.__dict__["fromkeys"]),
     "module": (lambda _: collections, lambda one: one is collections),
     "class": (lambda _: collections.OrderedDict, lambda one: one is collections.OrderedDict),
     "ellipsis": (lambda _: (..., NotImplemented), lambda one: one == (..., NotImplemented)),
@@ -263,6 +271,11 @@ def _with_certificate(directory: Path) -> ssl.SSLContext:
 
 def _double(x: int) -> int:
     return 2 * x
+
+
+@wrapt.decorator
+def _wrapped(wrapped: Any, instance: Any, arguments: Any, named: Any) -> Any:
+    return wrapped(*arguments, **named) + 1
 
 
 def _counter() -> Callable[[], int]:
