@@ -24,7 +24,8 @@ from snapfork.runner.registry.reconciler import Reconciler
 from snapfork.runner.registry.rows import Fallback, Lock, Package
 from snapfork.runner.registry.starts import Failure, Starts
 
-PROGRESS_LINES = 50
+PROGRESS_LINES = 1000
+"""An installer says one for each package, and whoever deploys is shown them all."""
 SOON_S = 5.0
 """How long an operation waits for the end of the one before, before it refuses."""
 

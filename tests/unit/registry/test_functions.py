@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from registering import CONFIGURATION, EVENT, FakeGateway, code, configured, registry, zip_of
+from snapfork.runner.registry.environments import BuildFailed, Environments
 from snapfork.runner.registry.errors import (
     AlreadyExists,
     BadPackage,
@@ -22,6 +23,7 @@ from snapfork.runner.registry.errors import (
 )
 from snapfork.runner.registry.model import LATEST, Hook
 from snapfork.runner.registry.operations import Operations
+from snapfork.runner.registry.places import places
 
 Scenario = Callable[[Operations, FakeGateway], Awaitable[None]]
 
@@ -548,3 +550,26 @@ def test_who_updates_is_told_of_what_is_his(
         assert operations.latest("shop").package == hashlib.sha256(code(9)).hexdigest()
 
     run(scenario)
+
+
+class Talkative(Environments):
+    """Says a line for each of many packages, and installs none."""
+
+    async def build(
+        self, package: str, directory: Path, requirements: str, runtime: str, progress: Callable[[str], None]
+    ) -> str:
+        for number in range(200):
+            progress(f" + thing-{number}==1.0")
+        raise BuildFailed("no room")
+
+
+def test_all_that_an_installer_says_is_shown(tmp_path: Path) -> None:
+    async def whole() -> None:
+        environments = Talkative(places(tmp_path / "data"))
+        async with registry(tmp_path / "data", environments=environments) as (operations, _):
+            package = zip_of({**EVENT, "requirements.txt": "things\n"})
+            await operations.create("shop", CONFIGURATION, package)
+            assert (await operations.wait_built("shop")).reason == "no room"
+            assert len(operations.build_progress("shop")) == 200
+
+    asyncio.run(whole())
