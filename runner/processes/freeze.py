@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from snapfork.runner.processes import immortal, memory
+from snapfork.runner.processes import huge, immortal, memory
 
 _collecting = True
 
@@ -28,6 +28,7 @@ def freeze() -> dict[str, int]:
     _collecting = gc.isenabled()
     gc.disable()
     gc.freeze()
+    huge.gather()
     return {"collected": collected, "rss_bytes": memory.rss_bytes()}
 
 
