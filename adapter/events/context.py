@@ -85,12 +85,12 @@ class Context:
     @cached_property
     def function(self) -> SimpleNamespace:
         """FC's: what the function is configured to be."""
-        known = self._function
+        known, timeout = self._function, self._timeout
         return SimpleNamespace(
             name=self.function_name,
             handler=str(known.get("handler") or ""),
             memory=known.get("memory") or "",
-            timeout=self._timeout,
+            timeout=int(timeout) if timeout.is_integer() else timeout,
             version_id=self.function_version,
             qualifier=self._qualifier,
             initializer=str(known.get("initializer") or ""),

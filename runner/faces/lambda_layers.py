@@ -23,6 +23,7 @@ async def publish(desk: Desk, call: Call) -> Answer:
             values.get("CompatibleRuntimes", ()),
             values.get("LicenseInfo", ""),
             dialect="lambda",
+            architectures=values.get("CompatibleArchitectures", ()),
         )
     except errors.BadPackage as error:
         raise worded(desk, call, error) from None
@@ -55,7 +56,8 @@ async def delete(desk: Desk, call: Call) -> Answer:
 
 async def list_layers(desk: Desk, call: Call) -> Answer:
     runtime = call.values.get("CompatibleRuntime", "")
-    found, after = desk.operations.layer_list("", runtime, None, call.start, call.limit)
+    architecture = call.values.get("CompatibleArchitecture", "")
+    found, after = desk.operations.layer_list("", runtime, None, call.start, call.limit, architecture)
 
     def view(layer: LayerVersion) -> dict[str, Any]:
         arn = desk.place.layer(layer.layer)
@@ -71,6 +73,7 @@ async def list_versions(desk: Desk, call: Call) -> Answer:
         values.get("CompatibleRuntime", ""),
         call.start,
         call.limit,
+        values.get("CompatibleArchitecture", ""),
     )
     return paged("LayerVersions", found, after, lambda one: _brief(desk, one))
 
@@ -104,6 +107,8 @@ def _brief(desk: Desk, layer: LayerVersion) -> dict[str, Any]:
     }
     if layer.runtimes:
         view["CompatibleRuntimes"] = list(layer.runtimes)
+    if layer.architectures:
+        view["CompatibleArchitectures"] = list(layer.architectures)
     if layer.license:
         view["LicenseInfo"] = layer.license
     return view

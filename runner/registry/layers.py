@@ -31,6 +31,7 @@ class LayerOperations(Core):
         license: str = "",
         public: bool = False,
         dialect: Dialect = "runner",
+        architectures: Iterable[str] = (),
     ) -> LayerVersion:
         """Make the next version of a layer. Raises Invalid, BadPackage, TooLarge by the dialect's limits."""
         names.check(names.LAYER, layer, "a layer", "name")
@@ -46,7 +47,7 @@ class LayerOperations(Core):
                 counter = self.next_number(f"layer/{layer}")
                 made = LayerVersion(
                     *(layer, counter.value, stored.hash, stored.size, description),
-                    *(wanted, license, public, self.clock()),
+                    *(wanted, license, public, self.clock(), tuple(architectures)),
                 )
                 await self.commit([stored, counter, made], about=[("layer", layer)])
         return made
@@ -72,23 +73,24 @@ class LayerOperations(Core):
         public: bool | None = None,
         start: str = "",
         limit: int = 50,
+        architecture: str = "",
     ) -> tuple[list[LayerVersion], str]:
-        """The newest version of each layer, by name."""
+        """The newest fitting version of each layer, by name."""
         newest: dict[str, LayerVersion] = {}
         for one in self.image.all(LayerVersion):
-            fits = not runtime or not one.runtimes or runtime in one.runtimes
+            fits = _fits(one, runtime, architecture)
             if one.layer.startswith(prefix) and fits and public in (None, one.public):
                 newest[one.layer] = one  # they come in the order of their numbers
         return page(list(newest.values()), lambda one: one.layer, start, limit)
 
     def layer_versions(
-        self, layer: str, runtime: str = "", start: str = "", limit: int = 50
+        self, layer: str, runtime: str = "", start: str = "", limit: int = 50, architecture: str = ""
     ) -> tuple[list[LayerVersion], str]:
         """A layer's versions, newest first."""
         found = [
             one
             for one in reversed(self.image.all(LayerVersion))
-            if one.layer == layer and (not runtime or not one.runtimes or runtime in one.runtimes)
+            if one.layer == layer and _fits(one, runtime, architecture)
         ]
         return page(found, lambda one: str(one.version), start, limit)
 
@@ -120,3 +122,9 @@ class LayerOperations(Core):
             for one in self.image.all(Version)
             for arn in one.configuration.layers
         )
+
+
+def _fits(one: LayerVersion, runtime: str, architecture: str) -> bool:
+    """Whether a layer says nothing against a runtime and an architecture; "" for any."""
+    asked = ((runtime, one.runtimes), (architecture, one.architectures))
+    return all(not word or not named or word in named for word, named in asked)

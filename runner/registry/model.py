@@ -201,6 +201,7 @@ class LayerVersion:
     license: str = ""
     public: bool = False
     created: float = 0.0
+    architectures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

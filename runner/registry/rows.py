@@ -113,7 +113,8 @@ def _version(data: dict[str, Any]) -> Version:
 
 
 def _layer(data: dict[str, Any]) -> LayerVersion:
-    return LayerVersion(**{**data, "runtimes": tuple(data["runtimes"])})
+    lists = {name: tuple(data.get(name, ())) for name in ("runtimes", "architectures")}
+    return LayerVersion(**{**data, **lists})
 
 
 # Parents stand before children, which is the order to write and, backwards, to delete in.

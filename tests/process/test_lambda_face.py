@@ -556,8 +556,20 @@ def test_layers(boto: Any, name: str) -> None:
         Content={"ZipFile": content},
         Description="d",
         CompatibleRuntimes=["python3.12"],
+        CompatibleArchitectures=["arm64"],
         LicenseInfo="MIT",
     )
+    assert made["CompatibleArchitectures"] == ["arm64"]
+    for words, there in (
+        ({"CompatibleArchitecture": "x86_64"}, False),
+        ({"CompatibleArchitecture": "arm64"}, True),
+    ):
+        found = [one["LayerName"] for one in boto.list_layers(**words)["Layers"]]
+        assert (
+            (name in found)
+            is there
+            is bool(boto.list_layer_versions(LayerName=name, **words)["LayerVersions"])
+        )
     arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{name}"
     assert (made["LayerArn"], made["LayerVersionArn"], made["Version"]) == (arn, f"{arn}:1", 1)
     assert made["Content"]["CodeSha256"] == sha(content) and made["LicenseInfo"] == "MIT"
