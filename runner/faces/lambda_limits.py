@@ -42,6 +42,15 @@ async def delete_reserved(desk: Desk, call: Call) -> Answer:
 async def put_provisioned(desk: Desk, call: Call) -> Answer:
     kept = _published(call)
     wanted = call.values["ProvisionedConcurrentExecutions"]
+    reserved = desk.operations.function(call.function).reserved
+    if reserved is not None:
+        found, _ = await desk.operations.list_provision(call.function, limit=1 << 30)
+        others = sum(config.target for config, *_ in found if config.qualifier != kept)
+        if others + wanted > reserved:
+            raise invalid_value(
+                "Requested Provisioned Concurrency should not be greater than the "
+                "reservedConcurrentExecution for function"
+            )
     await desk.operations.set_provision(ProvisionConfig(call.function, kept, wanted))
     return _view(await desk.operations.get_provision(call.function, kept))
 

@@ -489,6 +489,25 @@ def test_reserved_concurrency(boto: Any, name: str) -> None:
     assert "ReservedConcurrentExecutions" not in boto.get_function_concurrency(FunctionName=name)
 
 
+def test_provisioned_concurrency_is_part_of_what_is_reserved(boto: Any, name: str) -> None:
+    create(boto, name, Publish=True)
+    boto.update_function_code(FunctionName=name, ZipFile=OTHER, Publish=True)
+    boto.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=3)
+
+    def put(qualifier: str, wanted: int) -> Any:
+        return boto.put_provisioned_concurrency_config(
+            FunctionName=name, Qualifier=qualifier, ProvisionedConcurrentExecutions=wanted
+        )
+
+    put("1", 2)
+    put("1", 3)
+    put("1", 2)
+    with pytest.raises(boto.exceptions.InvalidParameterValueException) as refused:
+        put("2", 2)
+    assert "greater than the reservedConcurrentExecution" in str(refused.value)
+    put("2", 1)
+
+
 def test_provisioned_concurrency(boto: Any, name: str) -> None:
     create(boto, name, Publish=True)
     assert error_of(boto.get_provisioned_concurrency_config, FunctionName=name, Qualifier="1") == (
