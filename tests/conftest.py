@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
 FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 SOAK_TIMEOUT_FACTOR = 15
+
+# How long an example takes is the machine's affair.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -65,6 +65,13 @@ def slow(environ: Environ, start_response: Start, query: dict[str, str]) -> list
     return _text(start_response, str(os.getpid()))
 
 
+def held(environ: Environ, start_response: Start, query: dict[str, str]) -> list[bytes]:
+    """Answers its pid once the file `until` is there."""
+    while not os.path.exists(query["until"]):
+        time.sleep(0.01)
+    return _text(start_response, str(os.getpid()))
+
+
 def digest(environ: Environ, start_response: Start, query: dict[str, str]) -> list[bytes]:
     """As JSON the query and the SHA-1 of the body."""
     body = hashlib.sha1()
@@ -145,6 +152,7 @@ PAGES: dict[str, Callable[..., Any]] = {
     "pid": pid,
     "echo": echo,
     "slow": slow,
+    "held": held,
     "digest": digest,
     "pause": pause,
     "stream": stream,

@@ -26,20 +26,37 @@ def ask(client: Client, path: str) -> tuple[int, str]:
     return answer.status, answer.text
 
 
-def test_a_slow_request_does_not_hold_up_another_connection() -> None:
+class Gate:
+    """What `/held` waits for."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "open"
+        self.page = f"/held?until={self._path}"
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._path.touch()
+
+
+def test_a_slow_request_does_not_hold_up_another_connection(tmp_path: Path) -> None:
     with Serve("wsgi_app:app", "--concurrency=1", app_dir=APPS) as server, ThreadPoolExecutor(1) as pool:
         one, other = server.client(), server.client()
         first = ask(one, "/pid")[1], ask(other, "/pid")[1]
-        slow = pool.submit(ask, one, "/slow?seconds=3")
-        server.wait_until(lambda state: any(i["state"] == "busy" for i in state["instances"]))
-        status, answered_by = ask(other, "/pid")
-        assert not slow.done()
+        with Gate(tmp_path) as gate:
+            slow = pool.submit(ask, one, gate.page)
+            server.wait_until(lambda state: any(i["state"] == "busy" for i in state["instances"]))
+            status, answered_by = ask(other, "/pid")
+            assert not slow.done()
         assert status == 200
         assert slow.result()[1] != answered_by
         assert len(first) == 2
 
 
-def test_connections_that_share_an_instance_do_not_wait_for_a_slow_request_on_one_of_them() -> None:
+def test_connections_that_share_an_instance_do_not_wait_for_a_slow_request_on_one_of_them(
+    tmp_path: Path,
+) -> None:
     with Serve("wsgi_app:app", "--concurrency=1", "--max-instances=3", app_dir=APPS) as server:
         clients = [server.client() for _ in range(12)]
         with ThreadPoolExecutor(12) as pool:
@@ -48,19 +65,22 @@ def test_connections_that_share_an_instance_do_not_wait_for_a_slow_request_on_on
                 for _ in range(100):
                     assert ask(client, "/pid")[0] == 200
 
-            for _ in range(2):
+            for name in ("first", "second"):
                 list(pool.map(many, clients))
-                slow = [pool.submit(ask, client, "/slow?seconds=2") for client in clients[:2]]
-                list(pool.map(many, clients[2:]))
-                assert not any(one.done() for one in slow)
+                (tmp_path / name).mkdir()
+                with Gate(tmp_path / name) as gate:
+                    slow = [pool.submit(ask, client, gate.page) for client in clients[:2]]
+                    list(pool.map(many, clients[2:]))
+                    assert not any(one.done() for one in slow)
                 assert {one.result()[0] for one in slow} == {200}
 
 
-def test_four_slow_requests_run_side_by_side_in_threads() -> None:
+def test_four_slow_requests_run_side_by_side_in_threads(tmp_path: Path) -> None:
     words = ("wsgi_app:app", "--concurrency=4", "--max-instances=1", "--spares=0")
     with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(ask, server.client(), "/slow?seconds=2") for _ in range(4)]
-        server.wait_until(lambda state: [i["busy"] for i in state["instances"]] == [4])
+        with Gate(tmp_path) as gate:
+            running = [pool.submit(ask, server.client(), gate.page) for _ in range(4)]
+            server.wait_until(lambda state: [i["busy"] for i in state["instances"]] == [4])
         answers = [one.result() for one in running]
         assert {status for status, _ in answers} == {200}
         assert len({pid for _, pid in answers}) == 1
@@ -68,7 +88,7 @@ def test_four_slow_requests_run_side_by_side_in_threads() -> None:
 
 @pytest.mark.parametrize("target", ["asgi_app:app", "wsgi_app:app"])
 def test_one_late_request_among_others_is_one_504(target: str) -> None:
-    words = (target, "--concurrency=32", "--max-instances=1", "--spares=0", "--timeout=2", "--warmup=none")
+    words = (target, "--concurrency=32", "--max-instances=1", "--spares=0", "--timeout=6", "--warmup=none")
     with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(32) as pool:
         late = pool.submit(server.get, "/slow?seconds=60")
         server.wait_until(lambda state: [i["busy"] for i in state["instances"]] == [1])
@@ -83,7 +103,7 @@ def test_one_late_request_among_others_is_one_504(target: str) -> None:
 
 
 def test_a_blocked_loop_is_killed() -> None:
-    words = ("asgi_app:app", "--max-instances=1", "--spares=0", "--timeout=0.5")
+    words = ("asgi_app:app", "--max-instances=1", "--spares=0", "--timeout=2")
     with Serve(*words, app_dir=APPS) as server, ThreadPoolExecutor(2) as pool:
         stream = server.raw()
         stream.sendall(b"GET /stream?count=1000&pause=0.1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
@@ -100,16 +120,16 @@ def test_a_blocked_loop_is_killed() -> None:
 
 
 def test_streams_and_websockets_outlive_the_timeout() -> None:
-    with Serve("asgi_app:app", "--timeout=0.3", app_dir=APPS) as server:
+    with Serve("asgi_app:app", "--timeout=1.5", app_dir=APPS) as server:
         stream = server.raw()
-        stream.sendall(b"GET /stream?count=12&pause=0.1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        stream.sendall(b"GET /stream?count=20&pause=0.1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
         with connect(f"ws://{server.host}:{server.port}/") as talk:
             answer = read_answer(stream.makefile("rb"))
             talk.send("still there?")
             assert talk.recv() == "still there?"
         assert answer is not None
         assert answer[0] == 200
-        assert answer[2].count(b"chunk") == 12
+        assert answer[2].count(b"chunk") == 20
         stream.close()
 
 

@@ -97,13 +97,13 @@ def asked(face: Served, method: str, target: str, body: bytes, headers: dict[str
         assert isinstance(json.loads(content), dict)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, suppress_health_check=list(HealthCheck))
 @given(request=INPUTS.requests())
 def test_any_input_of_any_operation(face: Served, request: tuple[str, str, bytes, dict[str, str]]) -> None:
     asked(face, *request)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     method=METHODS,
     path=PATHS,

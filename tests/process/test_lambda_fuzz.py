@@ -99,13 +99,13 @@ def asked(face: Served, method: str, target: str, body: bytes, headers: dict[str
     assert said.get("message") or said.get("Message")
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, suppress_health_check=list(HealthCheck))
 @given(request=INPUTS.requests())
 def test_any_input_of_any_operation(face: Served, request: Request) -> None:
     asked(face, *request)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(method=METHODS, day=st.sampled_from(sorted(API.prefixes)), path=PATHS, body=st.binary(max_size=50))
 def test_any_path(face: Served, method: str, day: bytes, path: str, body: bytes) -> None:
     asked(face, method, f"/{day.decode()}/{path}", body, {})

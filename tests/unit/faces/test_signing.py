@@ -72,14 +72,14 @@ def verify(
 
 
 @given(methods, segments, queries, bodies)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_botocore_header_form(method: str, parts: list[str], query: dict[str, str], body: bytes) -> None:
     head, body = botocore_signed(method, parts, query, body)
     assert verify(head, body) is KEY
 
 
 @given(segments, queries)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_botocore_query_form(parts: list[str], query: dict[str, str]) -> None:
     request = AWSRequest("GET", f"http://127.0.0.1:9000{path_of(parts)}", params=query)
     SigV4QueryAuth(Credentials(KEY.id, KEY.secret), "lambda", "us-east-1", expires=60).add_auth(request)
@@ -92,7 +92,7 @@ def test_botocore_query_form(parts: list[str], query: dict[str, str]) -> None:
 
 
 @given(methods, segments, queries, bodies, st.text(string.ascii_letters + " ", max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_alibaba_signer(
     method: str, parts: list[str], query: dict[str, str], body: bytes, extra: str
 ) -> None:
@@ -113,7 +113,7 @@ def test_alibaba_signer(
 
 
 @given(methods, segments, queries, bodies)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_our_own_signers(method: str, parts: list[str], query: dict[str, str], body: bytes) -> None:
     path = path_of(parts).encode()
     wire = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items()).encode()
@@ -142,7 +142,7 @@ def test_our_presigned_url() -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_one_changed_byte_is_refused(data: st.DataObject) -> None:
     head, body = botocore_signed(
         "POST", ["2015-03-31", "functions", "f", "invocations"], {"Qualifier": "1"}, b"{}"
@@ -231,7 +231,7 @@ PRESIGNED = st.dictionaries(
 
 
 @given(TEXTS, TEXTS | PRESIGNED, st.lists(st.tuples(NAMES, FIELDS | DATES), max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_whatever_is_sent_is_refused_in_words(path: str, query: str, headers: list[tuple[str, str]]) -> None:
     sent = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     head = Head("GET", path.encode("latin-1"), query.encode("latin-1"), sent)

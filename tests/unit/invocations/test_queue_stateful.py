@@ -156,5 +156,5 @@ class QueueMachine(RuleBasedStateMachine):
         assert sorted(found) == sorted(self.due)
 
 
-QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestQueue = QueueMachine.TestCase

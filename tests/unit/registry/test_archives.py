@@ -200,7 +200,7 @@ FLIPS = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ENTRIES, FLIPS)
 def test_whatever_the_zip_nothing_is_written_or_leads_outside(
     tmp_path_factory: pytest.TempPathFactory, entries: Made, flips: list[tuple[int, int]]

@@ -119,7 +119,7 @@ def test_only_whole_files_come_into_the_store(written: Path) -> None:
 
 
 @hypothesis_settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_a_flipped_bit_anywhere(written: Path, data: st.DataObject) -> None:

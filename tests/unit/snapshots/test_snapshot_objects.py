@@ -383,7 +383,7 @@ def shape(thing: Any, seen: dict[int, int]) -> Any:
     return kind, thing
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(graphs())
 def test_any_graph_comes_back_with_its_identities(things: list[Any]) -> None:
     captured = capture.capture(things, Ownership("/nowhere"))

@@ -90,7 +90,7 @@ def test_who_ran_it_has_the_last_word_on_how_it_went(tmp_path: Path) -> None:
     assert (one.error, one.status, one.trigger, one.stages) == ("", 200, "s3", {"run": 3, "schedule": 1})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     notes=st.lists(
         st.fixed_dictionaries(

@@ -170,7 +170,7 @@ def test_the_event_of_a_lambda_function_is_a_scheduled_event() -> None:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.floats(0, 400), st.booleans()), min_size=1, max_size=12))
 def test_ticks_come_in_order_and_never_twice(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[float, bool]]
