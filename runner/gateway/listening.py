@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.core import Core
 
 PAUSE_S = 0.1
+MOST_AT_ONCE = 16
 _NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _UCRED = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
@@ -29,6 +30,7 @@ class Listeners:
         self._core = core
         self._admit = admit
         self.services_pid = 0
+        self._likely = 1
         self._direct: set[socket.socket] = set()
         self._open: list[socket.socket] = []
         self._servers: dict[socket.socket, tuple[str, int | None] | None] = {}
@@ -59,14 +61,23 @@ class Listeners:
         os.close(self._reserve)
 
     def _accept(self, listener: socket.socket) -> None:
+        """Take as many as there probably are: twice as many as the last time while they keep coming."""
+        for _ in range(self._likely):
+            if not self._accept_one(listener):
+                self._likely = 1
+                return
+        self._likely = min(2 * self._likely, MOST_AT_ONCE)
+
+    def _accept_one(self, listener: socket.socket) -> bool:
+        """True when there was one."""
         try:
             sock, address = accept(listener)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             if error.errno in _NO_DESCRIPTORS:
                 self._turn_away(listener)
-            return  # or the client gave up between SYN and accept
+            return False  # or the client gave up between SYN and accept
         server = self._servers[listener]
         client: tuple[str, int] | None = None
         if type(address) is tuple:  # not over a Unix socket
@@ -76,14 +87,15 @@ class Listeners:
                     server = sock.getsockname()[:2]
                 except OSError:
                     sock.close()  # reset before we looked
-                    return
+                    return True
         conn = Connection(sock, client, frames.pack_addresses(client, server or ("", None)))
         if listener in self._direct:
             if _peer(sock) != self.services_pid:
                 sock.close()
-                return
+                return True
             conn.direct = True
         self._admit(conn)
+        return True
 
     def _turn_away(self, listener: socket.socket) -> None:
         # Out of descriptors: spend the reserve on telling one client, then let the listener rest, because

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snapfork.runner.gateway.instances import GONE, READY, Instance
+from snapfork.runner.gateway.instances import GONE, READY, STARTING, Instance
 from snapfork.runner.policy import sharing as policy
 from snapfork.runner.policy.sharing import PATIENT_LOOKS, SAMPLE, SURE_LOOKS, SWIFT_NS, Load
 from snapfork.runner.processes.memory import runnable, sleeps
@@ -20,15 +20,13 @@ from snapfork.runner.wire.page import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from snapfork.runner.gateway.connection import Connection
     from snapfork.runner.gateway.pool import Pool
 
-LOOK_S = 0.002
+LOOK_S = 0.003
 """How often instances are looked at that hold several connections; a request waits for another one's end for
 two looks at most."""
-SURVEY_LOOKS = 5
+SURVEY_LOOKS = 8
 """Every so many looks it is asked how the load lies."""
 BUSY_NS = 5_000_000
 """How long an answer about the machine's processors holds."""
@@ -55,18 +53,20 @@ class Sharing:
     def holder(self) -> Instance | None:
         """The instance that takes one more connection although it has some."""
         pool = self._pool
-        return policy.holder(self._candidates(), pool.total, pool.limits, self._is_busy())
+        total = 0
+        candidates = []
+        for one in pool.instances.values():
+            if one.state == READY or one.state == STARTING:
+                total += 1
+                if one.loans and one.ready_ns and not one.words[W_LEAVING]:
+                    candidates.append(one)
+        return policy.holder(candidates, total < pool.limits.maximum, self._core.cores, self._is_busy())
 
     def look_soon(self) -> None:
         """Look after instances with several connections until there are none."""
         if not self._looking:
             self._looking = True
             self._core.loop.call_later(LOOK_S, self._look)
-
-    def _candidates(self) -> Iterator[Instance]:
-        for one in self._pool.instances.values():
-            if one.loans and one.state == READY and not one.words[W_LEAVING]:
-                yield one
 
     def _is_busy(self) -> bool:
         now = self._core.clock()

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
-from snapfork.runner.policy.placement import Limits
-
 MOST_HELD = 16
 """Connections that one instance holds at most."""
-SWIFT_NS = 2_000_000
+SWIFT_NS = 5_000_000
 """Requests that take less, one with another, are worth waiting for."""
 SAMPLE = 8
 """So many requests are looked at together."""
@@ -51,26 +49,28 @@ class Load(NamedTuple):
 H = TypeVar("H", bound=Holder)
 
 
-def holder(candidates: Iterable[H], total: int, limits: Limits, busy: bool) -> H | None:
+def holder(candidates: Iterable[H], may_start: bool, cores: int, busy: bool) -> H | None:
     """Who takes a connection on top of those it holds, when no instance is idle; None: nobody.
 
     Only swift instances do: at once those that wait for their clients, and those that work where no other
-    instance could start, or no processor is left for it (`busy`).
+    instance may start, or no processor is left for it (`busy`).
     """
     free: H | None = None
     best: H | None = None
     working = 0
     for one in candidates:
-        working += 1 if one.running else 0
+        running = one.running
+        if running:
+            working += 1
         if not one.swift or one.lent >= MOST_HELD:
             continue
-        if one.running:
+        if running:
             best = one if best is None or one.lent < best.lent else best
         else:
             free = one if free is None or one.lent < free.lent else free
     if free is not None:
         return free
-    if total < limits.maximum and (working < limits.cores or not busy):
+    if may_start and (working < cores or not busy):
         return None
     return best
 

@@ -14,7 +14,7 @@ from snapfork.runner.http.routes import Place
 from snapfork.runner.wire import fds, frames
 from snapfork.runner.wire.frames import CLEAN, END, FORK, KEEP, RETRY, SPARE, SPAWN, START_NAMES, WARM
 from snapfork.runner.wire.guard import Guard
-from snapfork.runner.wire.page import Page
+from snapfork.runner.wire.page import W_GENERATION, W_LEAVE, W_RECALL, Page
 
 __all__ = [
     "CLEAN",
@@ -183,13 +183,13 @@ class Link:
 
     def must_return_now(self, loan: Loan) -> bool:
         """The same, but for requests of other connections, which may wait for a moment."""
-        page = self.page
+        words = self.page.words  # asked between any two requests: without its properties
         return bool(
             not loan.sticky
             or self._leaving
-            or page.leave
-            or page.generation_wanted != self.generation
-            or page.recalled(loan.id)
+            or words[W_LEAVE]
+            or words[W_GENERATION] != self.generation
+            or loan.id < words[W_RECALL]
         )
 
     def give_back(self, loan: Loan, how: int, leftover: bytes = b"", flags: int = 0) -> None:

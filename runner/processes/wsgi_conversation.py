@@ -126,15 +126,21 @@ class Conversation:
         readable: there are bytes on the connection.
         """
         data, self.loan.prefix = self.loan.prefix, b""
+        read = True
         while not (self._closed or self.abandoned):
-            end = find_end(data)
+            end = find_end(data) if data else -1
             if end >= 0:
+                if not read and self._is_wanted():
+                    self.give_back(KEEP, data)
+                    return
                 data = self._message(data, end)
+                read = False
             elif data:
                 self.give_back(RETRY if len(data) > self.served.settings["head_size"] else KEEP, data)
             elif readable or self._stays():
                 readable = False
                 data = self._receive()
+                read = True
             else:
                 return
 
@@ -169,8 +175,8 @@ class Conversation:
 
     def _receive(self) -> bytes:
         """The next bytes, or b"" when there are none (yet). Nothing is read that is to go back first."""
-        link, loan = self.link, self.loan
-        if link.must_return_now(loan):
+        loan = self.loan
+        if self._is_wanted():
             self.give_back(KEEP)
             return b""
         if self.wire.is_unix:
@@ -181,8 +187,15 @@ class Conversation:
             return b""
         return self._without_blank_lines(data or b"")
 
+    def _is_wanted(self) -> bool:
+        """Whether this connection is to go back before a further request is served on it."""
+        return self.link.must_return_now(self.loan) or (bool(self.page.demand) and not self._in_turn())
+
     def _in_turn(self) -> bool:
-        """Whether this connection may go on although others wait."""
+        """Whether this connection may go on although others wait; a turn begins when that is first asked."""
+        if not self._turn_ends:
+            self._turn_ends = time.monotonic_ns() + LONGEST_TURN_NS
+            self._work_ends = time.thread_time_ns() + TURN_NS
         return time.monotonic_ns() < self._turn_ends and time.thread_time_ns() < self._work_ends
 
     def _without_blank_lines(self, data: bytes) -> bytes:
@@ -198,10 +211,7 @@ class Conversation:
     def _message(self, data: bytes, end: int) -> bytes:
         """Serve the message at the start of `data`; return what follows it."""
         served, settings = self.served, self.served.settings
-        link, loan = self.link, self.loan
-        if loan.requests and (link.must_return_now(loan) or (self.page.demand and not self._in_turn())):
-            self.give_back(KEEP, data)
-            return b""
+        loan = self.loan
         try:
             head = parse_head(data if end == len(data) else data[:end])
         except BadHead:
@@ -240,9 +250,10 @@ class Conversation:
         loan.requests += 1
         self.page.finish(loan.slot, response.status if response.begun else 0, duration)
         status = response.status if response.begun else _GONE
-        self.served.access.line(
-            self.client, head, status, response.body_bytes, duration, self.request_id, start
-        )
+        if self.served.access.mode != "off":
+            self.served.access.line(
+                self.client, head, status, response.body_bytes, duration, self.request_id, start
+            )
         return self._boundary(goes_on)
 
     def _start(self, head: Head) -> None:
@@ -250,9 +261,6 @@ class Conversation:
         self.started_ns = time.monotonic_ns()
         counts_run = self.own_time or self.loan.requests
         self.asked_ns = self.started_ns if counts_run else self.loan.t0_ns
-        if not self._turn_ends:
-            self._turn_ends = self.started_ns + LONGEST_TURN_NS
-            self._work_ends = time.thread_time_ns() + TURN_NS
         self.begun = False
         self.request_id = self._name(head)
         self.page.wrote(self.loan.slot, self.loan.written)

@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import socket
+import struct
 from collections.abc import Iterator
 
 MAX_FDS = 8
@@ -17,6 +18,8 @@ DONTWAIT = int(socket.MSG_DONTWAIT)
 NOSIGNAL = int(socket.MSG_NOSIGNAL)
 PEEK = int(socket.MSG_PEEK)
 _CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
+_SOCKET, _RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
+_ONE = struct.Struct("i").pack
 _STDERR = 2
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * 4)
 
@@ -35,7 +38,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def send(sock: socket.socket, data: bytes, fds: tuple[int, ...] = (), flags: int = 0) -> None:
     """Send one message; raises OSError (BlockingIOError with DONTWAIT on a full buffer)."""
     if fds:
-        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        control = [(_SOCKET, _RIGHTS, _ONE(fds[0]) if len(fds) == 1 else array.array("i", fds))]
         sock.sendmsg([data], control, flags | NOSIGNAL)
     else:
         sock.send(data, flags | NOSIGNAL)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snapfork.runner.http import head as reading
 from snapfork.runner.http.head import BadHead, Head, find_end, parse_head
 
 
@@ -204,3 +208,61 @@ def test_the_end_is_found_however_the_bytes_arrive(data: bytes, steps: list[int]
         if at >= len(data):
             break
     assert whole < 0
+
+
+_NAMES = st.sampled_from(
+    [
+        b"Host",
+        b"Content-Length",
+        b"Transfer-Encoding",
+        b"Connection",
+        b"Expect",
+        b"Upgrade",
+        b"Cookie",
+        b"X-A",
+    ]
+)
+_VALUES = st.sampled_from(
+    [
+        b"",
+        b" ",
+        b"a",
+        b" a\t",
+        b"\t5",
+        b" 5 5",
+        b"+5",
+        b"chunked",
+        b"close, upgrade",
+        b"a:80",
+        b"100-continue",
+        b"a b",
+    ]
+) | st.text(st.characters(min_codepoint=9, max_codepoint=255, exclude_characters="\r\n"), max_size=8).map(
+    lambda text: text.encode("latin-1")
+)
+_STARTS = st.tuples(
+    st.sampled_from([b"GET", b"HEAD", b"POST", b"OPTIONS", b"get", b"BREW", b"CONNECT"]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=9).map(
+        lambda text: b"/" + text.encode()
+    ),
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"]),
+).map(b" ".join)
+
+
+def _outcome(data: bytes) -> object:
+    try:
+        head = parse_head(data)
+    except BadHead as bad:
+        return bad.status
+    return {name: getattr(head, name) for name in Head.__slots__}
+
+
+@given(_STARTS, st.lists(st.tuples(_NAMES, _VALUES), max_size=5))
+def test_plain_heads_are_read_as_the_tokeniser_reads_them(
+    start: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    lines = [b"Host: a", *(name + b":" + value for name, value in headers)]
+    data = b"\r\n".join([start, *lines, b"", b""])
+    with patch.object(reading, "_PLAIN", re.compile(rb"(?!)")):
+        expected = _outcome(data)
+    assert _outcome(data) == expected

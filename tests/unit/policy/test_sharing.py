@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
-from snapfork.runner.policy.placement import Limits
 from snapfork.runner.policy.sharing import (
     MOST_HELD,
     PATIENT_LOOKS,
@@ -28,28 +27,28 @@ class One:
 
 
 INSTANCES = st.lists(st.builds(One, st.booleans(), st.integers(0, 2), st.integers(1, MOST_HELD)), max_size=6)
-LIMITS = Limits(1, 8, 2)
+CORES = 2
 
 
 @given(INSTANCES, st.booleans())
 def test_only_swift_instances_with_room_take_more(pool: list[One], busy: bool) -> None:
-    taker = holder(pool, len(pool), LIMITS, busy)
+    taker = holder(pool, True, CORES, busy)
     if taker is not None:
         assert taker.swift
         assert taker.lent < MOST_HELD
-        assert not taker.running or (busy and sum(1 for one in pool if one.running) >= LIMITS.cores)
+        assert not taker.running or (busy and sum(1 for one in pool if one.running) >= CORES)
 
 
 @given(INSTANCES, st.booleans())
 def test_at_the_maximum_nobody_waits_for_a_swift_instance(pool: list[One], busy: bool) -> None:
     room = [one for one in pool if one.swift and one.lent < MOST_HELD]
-    assert (holder(pool, LIMITS.maximum, LIMITS, busy) is None) == (not room)
+    assert (holder(pool, False, CORES, busy) is None) == (not room)
 
 
 def test_who_is_free_goes_before_who_works_and_who_holds_less_before_who_holds_more() -> None:
     full, half, working = One(True, 0, 9), One(True, 0, 4), One(True, 1, 1)
-    assert holder([working, full, half], 3, LIMITS, True) is half
-    assert holder([One(True, 1, 5), working, One(False, 1, 1)], 3, LIMITS, True) is working
+    assert holder([working, full, half], True, CORES, True) is half
+    assert holder([One(True, 1, 5), working, One(False, 1, 1)], True, CORES, True) is working
 
 
 def test_one_request_keeps_others_waiting_only_where_a_processor_is_what_it_waits_for() -> None:
