@@ -80,7 +80,10 @@ def find(ownership: Ownership, is_captured: Callable[[Any], bool]) -> list[Depos
     def is_one(thing: Any) -> bool:
         if is_users(thing):
             return True
-        return not issubclass(type(thing), (*_PLAIN, *_BY_NAME)) and is_captured(thing)
+        if issubclass(type(thing), (*_PLAIN, *_BY_NAME)):
+            return False
+        is_itself = type(thing).__hash__ is object.__hash__  # else what is equal to it will do
+        return is_itself and is_captured(thing)
 
     if not users:
         return []

@@ -128,3 +128,10 @@ def test_a_memory_view_is_of_what_it_was_of(module: types.ModuleType) -> None:
 def test_limits_of_floats_come_back(module: types.ModuleType) -> None:
     """pickle cannot make them; numpy keeps those that were asked for."""
     assert gave_back(module, numpy.finfo("f4")) == numpy.finfo("f4")
+
+
+def test_what_numpy_keeps_for_itself_stays_there(module: types.ModuleType) -> None:
+    numpy.finfo(numpy.float64)
+    captured = snapshot(module.app).captured
+    assert b"finfo" not in captured.stream
+    assert gave_back(module, numpy.arange(3.0)).tolist() == [0, 1, 2]

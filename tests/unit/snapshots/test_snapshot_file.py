@@ -118,9 +118,7 @@ def test_only_whole_files_come_into_the_store(written: Path) -> None:
     assert "check_ms" not in enter(written)["found"], "it is there already"
 
 
-@hypothesis_settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_anywhere(written: Path, data: st.DataObject) -> None:
     whole = file.parse(written).mapped
