@@ -75,9 +75,9 @@ def client(service: Service, number: int, count: int, acknowledged: set[str]) ->
 
 
 def test_killed_again_and_again(
-    tmp_path: Path, soak: Callable[[float, float], float], record: Callable[[str, object], None]
+    tmp_path: Path, soak: Callable[[int, int], int], record: Callable[[str, object], None]
 ) -> None:
-    count = int(soak(2_000, 100_000)) // CLIENTS
+    count = soak(2_000, 100_000) // CLIENTS
     service = Service(tmp_path)
     sets: list[set[str]] = [set() for _ in range(CLIENTS)]
     threads = [
@@ -87,8 +87,11 @@ def test_killed_again_and_again(
     for thread in threads:
         thread.start()
     try:
-        while alive := [thread for thread in threads if thread.is_alive()]:
-            alive[0].join(soak(0.02, 0.5) + random.random() * soak(0.1, 4.0))
+        while any(thread.is_alive() for thread in threads):
+            # As far as it comes, not for a time: on a busy machine it would be killed before it has begun.
+            goal = sum(map(len, sets)) + random.randrange(soak(500, 20_000))
+            while sum(map(len, sets)) < goal and (alive := [one for one in threads if one.is_alive()]):
+                alive[0].join(0.001)
             service.kill()
             service.start()
         ended = _ended(tmp_path)
