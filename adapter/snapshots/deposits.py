@@ -82,8 +82,8 @@ def find(ownership: Ownership, is_captured: Callable[[Any], bool]) -> list[Depos
             return True
         if issubclass(type(thing), (*_PLAIN, *_BY_NAME)):
             return False
-        is_itself = type(thing).__hash__ is object.__hash__  # else what is equal to it will do
-        return is_itself and is_captured(thing)
+        hashed: Any = type(thing).__hash__
+        return hashed is object.__hash__ and is_captured(thing)  # of others, what is equal will do
 
     if not users:
         return []
