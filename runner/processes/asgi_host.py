@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import mmap
 import os
 import socket
 import time
@@ -75,7 +76,8 @@ class Host:
         # With one request at a time the gateway can kill without harm to others, so it does.
         self.timeout_ns = int(settings["timeout"] * 1e9) if (settings["concurrency"] or 32) > 1 else 0
         self.max_requests: int | None = settings["max_requests"]
-        self.buffer = memoryview(bytearray(READ_SIZE))
+        # Of the kernel's own zeros: a bytearray would write to each of its sixteen pages.
+        self.buffer = memoryview(mmap.mmap(-1, READ_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self.server_state = ServerState()
         self.ws_config = websocket_config(served.app)
         self.open: set[Open] = set()
