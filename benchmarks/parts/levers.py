@@ -26,6 +26,8 @@ LEVERS = {
     "warm-up request": ("", "the template asks the app for / once"),
     "frozen heap": ("frozen_heap", "collect, then gc.freeze; no collection in the template"),
     "immortal objects": ("immortal_objects", "CPython 3.12 and newer: references to code are not counted"),
+    "huge pages": ("huge_pages", "full blocks of the template's memory are one page table entry"),
+    "code that travels": ("code_that_travels", "forks have page table entries of the interpreter's code"),
     "passing fork handlers": ("passing_handlers", "those of the standard library do nothing in an instance"),
     "rehearsed start": ("rehearsed_start", "the template is an instance 12 times, with a stub for the app"),
     "rehearsed requests": ("rehearsed_requests", "16 requests to a stub in the app's place"),

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from snapfork.runner.processes import atfork, dry_run, freeze, immortal, instance, memory, warmup
+from snapfork.runner.processes import (
+    atfork,
+    dry_run,
+    freeze,
+    huge,
+    immortal,
+    instance,
+    memory,
+    text,
+    warmup,
+)
 from snapfork.runner.processes.touched import Touched
 
 
@@ -20,6 +30,8 @@ def frozen_heap() -> None:
     """The collector stays as the app has it, and visits the template's objects in instances."""
 
     def report() -> dict[str, int]:
+        huge.gather()
+        text.travel()
         return {"collected": 0, "rss_bytes": memory.rss_bytes()}
 
     freeze.freeze = report
@@ -44,6 +56,16 @@ def rehearsed_requests() -> None:
 def immortal_objects() -> None:
     """Instances count references to all objects of the template."""
     immortal.mark_all = lambda: 0
+
+
+def huge_pages() -> None:
+    """Templates leave their memory in the pages that it came in."""
+    huge.gather = nothing
+
+
+def code_that_travels() -> None:
+    """Instances find the interpreter's code by faults."""
+    text.travel = nothing
 
 
 def copied_pages() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from snapfork.runner.processes import huge, immortal, memory
+from snapfork.runner.processes import huge, immortal, memory, text
 
 _collecting = True
 
@@ -29,6 +29,7 @@ def freeze() -> dict[str, int]:
     gc.disable()
     gc.freeze()
     huge.gather()
+    text.travel()
     return {"collected": collected, "rss_bytes": memory.rss_bytes()}
 
 
