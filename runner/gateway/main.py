@@ -240,7 +240,9 @@ class Gateway:
         core = self.core
         core.others = {number: one for number, one in core.others.items() if one is not base}
         if not core.stopping:
-            self.console.warn(f"the base template (pid {base.pid}) died; it is started again when needed.")
+            self.console.warn(
+                f"the base template (pid {base.pid or base.warden}) died; it is started again when needed."
+            )
         for one in self.functions:
             one.base_died(base)
         self.units.base_died(base)
