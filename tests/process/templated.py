@@ -19,6 +19,7 @@ from minigateway import GENERATION, PATIENCE, SLOTS
 from snapfork.runner.processes import boot
 from snapfork.runner.services.frames import FrameParser
 from snapfork.runner.wire import fds, frames, page
+from snapfork.runner.wire.guard import Guard
 
 
 class Template:
@@ -141,6 +142,7 @@ class Instance(EventGateway):
         self.reports: list[dict[str, Any]] = []
         page_fd = page.make_page(SLOTS)
         self.words = page.map_words(page_fd)
+        self.guard = Guard(page_fd)
         self.words[page.W_GENERATION] = GENERATION
         self.control, theirs = fds.pair()
         self.pipe, write = os.pipe2(os.O_CLOEXEC)
@@ -148,7 +150,7 @@ class Instance(EventGateway):
         order = frames.StartFrame(start, trial, SLOTS, number, GENERATION, time.monotonic_ns(), b"")
         fds.send(starter, frames.pack_start(order), (theirs.fileno(), page_fd, write))
         theirs.close()
-        fds.close_all([page_fd, write])
+        os.close(write)
         self.pid = 0
         self.parser, self.units = FrameParser(), []
 
