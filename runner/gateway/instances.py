@@ -39,8 +39,8 @@ class Instance:
     """One forked (or spawned) process. `number` never repeats; the pid arrives after the fork.
 
     status, peak: its wait status and the most memory it had resident in bytes, once its parent has said so.
-    swift: its latest requests were short. stuck: looks in a row at which the same one ran. seen_, surveyed:
-    counters of its page at the last look; see sharing.py.
+    swift: its latest requests were short, and work; rests_until_ns: till when they are taken not to be.
+    stuck: looks in a row at which the same one ran. seen_, surveyed: counters at the last look (sharing.py).
     """
 
     __slots__ = (
@@ -63,16 +63,19 @@ class Instance:
         "pool",
         "ready_ns",
         "recalled",
+        "rests_until_ns",
         "said_bye",
         "start",
         "starter",
         "state",
         "seen_busy_ns",
+        "seen_cpu_ns",
         "seen_done",
         "seen_started",
         "status",
         "stuck",
         "surveyed",
+        "surveyed_busy_ns",
         "swift",
         "trial",
         "words",
@@ -105,6 +108,9 @@ class Instance:
         self.swift = False
         self.stuck = 0
         self.surveyed = 0
+        self.surveyed_busy_ns = 0
+        self.rests_until_ns = 0
+        self.seen_cpu_ns = 0
         self.seen_started = 0
         self.seen_done = 0
         self.seen_busy_ns = 0

@@ -120,7 +120,7 @@ class Pool(Supply):
     def _serve(self, conn: Connection) -> bool:
         concurrency = self.limits.concurrency
         may_share = self.shares and not conn.direct
-        if may_share and self._sharing.crowded and self._share(conn):
+        if may_share and self._sharing.crowded() and self._share(conn):
             return True
         while self.idle:
             number, one = self.idle.popitem()
@@ -280,7 +280,7 @@ class Pool(Supply):
         if back.requests == 0:
             one.lent_requests -= 1
         if self.shares:
-            weigh(one)
+            weigh(one, self.core.clock())
         if one.recalled:
             one.recalled = False
             one.demand(self._demanding)

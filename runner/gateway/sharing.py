@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from snapfork.runner.gateway.instances import GONE, READY, STARTING, Instance
 from snapfork.runner.policy import sharing as policy
-from snapfork.runner.policy.sharing import PATIENT_LOOKS, SAMPLE, SURE_LOOKS, SWIFT_NS, Load
-from snapfork.runner.processes.memory import runnable, sleeps
+from snapfork.runner.policy.sharing import PATIENT_LOOKS, REST_NS, SAMPLE, SURE_LOOKS, SWIFT_NS, Load
+from snapfork.runner.processes.memory import processor_ns, runnable, sleeps
 from snapfork.runner.wire.page import (
     BOUNDARY,
     FREE,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snapfork.runner.gateway.connection import Connection
     from snapfork.runner.gateway.pool import Pool
 
-LOOK_S = 0.003
+LOOK_S = 0.004
 """How often instances are looked at that hold several connections; a request waits for another one's end for
 two looks at most."""
 SURVEY_LOOKS = 8
@@ -45,11 +45,6 @@ class Sharing:
         self._crowded = 0
         self._lopsided = 0
 
-    @property
-    def crowded(self) -> bool:
-        """Whether instances that work are to be preferred to idle ones."""
-        return self._crowded >= SURE_LOOKS
-
     def holder(self) -> Instance | None:
         """The instance that takes one more connection although it has some."""
         pool = self._pool
@@ -61,6 +56,12 @@ class Sharing:
                 if one.loans and one.ready_ns and not one.words[W_LEAVING]:
                     candidates.append(one)
         return policy.holder(candidates, total < pool.limits.maximum, self._core.cores, self._is_busy())
+
+    def crowded(self) -> bool:
+        """Whether so many instances work that they are to be preferred to idle ones."""
+        if self._crowded < SURE_LOOKS:
+            return False
+        return sum(1 for one in self._pool.instances.values() if one.loans) >= self._core.cores
 
     def look_soon(self) -> None:
         """Look after instances with several connections until there are none."""
@@ -127,6 +128,16 @@ class Sharing:
             else:
                 self._pool.submit(conn)
 
+    def _look_at_work(self, one: Instance) -> None:
+        busy_ns, cpu_ns = one.words[W_DURATION], processor_ns(one.pid)
+        if one.seen_cpu_ns and cpu_ns:
+            spent, worked = busy_ns - one.surveyed_busy_ns, cpu_ns - one.seen_cpu_ns
+            if not policy.is_work(spent, worked):
+                one.rests_until_ns = self._core.clock() + REST_NS
+                one.swift = False
+        one.surveyed_busy_ns, one.seen_cpu_ns = busy_ns, cpu_ns
+        weigh(one, self._core.clock())
+
     def _served(self, one: Instance, conn: Connection) -> int:
         loan, _, requests, _ = one.slot(conn.slot)
         return requests if loan == conn.loan_id else 0
@@ -137,7 +148,7 @@ class Sharing:
         for one in pool.instances.values():
             if one.loans and one.words[W_STARTED] != one.surveyed:
                 one.surveyed = one.words[W_STARTED]
-                weigh(one)
+                self._look_at_work(one)
                 active.append(one)
         if not active:
             self._crowded = self._lopsided = 0
@@ -148,7 +159,7 @@ class Sharing:
         load = Load(len(active), all(one.swift for one in active), self._is_busy(), queues, more)
         self._crowded = self._crowded + 1 if policy.is_crowded(load, cores) else 0
         self._lopsided = self._lopsided + 1 if policy.is_lopsided(load, cores) else 0
-        if self.crowded and len(active) > cores:
+        if self._crowded >= SURE_LOOKS and len(active) > cores:
             min(active, key=_lent).recall_before(next(self._core.loan_ids))
         elif self._lopsided >= SURE_LOOKS:
             self._lopsided = 0
@@ -159,10 +170,11 @@ def _lent(one: Instance) -> int:
     return one.lent
 
 
-def weigh(one: Instance) -> None:
+def weigh(one: Instance, now_ns: int) -> None:
     """Note whether its latest requests were short."""
     done = one.words[W_DONE]
     if done - one.seen_done >= SAMPLE:
         spent = one.words[W_DURATION]
-        one.swift = (spent - one.seen_busy_ns) < SWIFT_NS * (done - one.seen_done)
+        short = (spent - one.seen_busy_ns) < SWIFT_NS * (done - one.seen_done)
+        one.swift = short and now_ns > one.rests_until_ns
         one.seen_done, one.seen_busy_ns = done, spent

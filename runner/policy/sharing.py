@@ -14,6 +14,8 @@ MOST_HELD = 16
 """Connections that one instance holds at most."""
 SWIFT_NS = 5_000_000
 """Requests that take less, one with another, are worth waiting for."""
+REST_NS = 10 * 10**9
+"""How long an instance whose requests waited for others holds no more than one connection."""
 SAMPLE = 8
 """So many requests are looked at together."""
 PATIENT_LOOKS = 10
@@ -23,7 +25,7 @@ SURE_LOOKS = 3
 
 
 class Holder(Protocol):
-    """An instance that may be lent a connection. swift: its latest requests were short."""
+    """An instance that may be lent a connection. swift: its latest requests were short, and work."""
 
     swift: bool
 
@@ -73,6 +75,12 @@ def holder(candidates: Iterable[H], may_start: bool, cores: int, busy: bool) -> 
     if may_start and (working < cores or not busy):
         return None
     return best
+
+
+def is_work(busy_ns: int, processor_ns: int) -> bool:
+    """Whether requests that took `busy_ns` spent most of it on a processor, or waiting for one. Where they
+    wait for something else, several instances do more."""
+    return 2 * processor_ns >= busy_ns
 
 
 def is_held_up(looks: int, sleeps: bool, busy: bool) -> bool:

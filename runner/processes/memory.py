@@ -41,6 +41,16 @@ def runnable() -> int:
         return int(file.read(200).split()[3].partition(b"/")[0])
 
 
+def processor_ns(pid: int) -> int:
+    """How long a process has run and waited for a processor; 0 where the kernel does not say."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
+            ran, waited, _ = file.read(200).split()
+    except (OSError, ValueError):
+        return 0
+    return int(ran) + int(waited)
+
+
 def sleeps(pid: int) -> bool:
     """Whether a process waits for something else than a processor; True when it is gone."""
     try:

@@ -14,6 +14,7 @@ from snapfork.runner.policy.sharing import (
     is_crowded,
     is_held_up,
     is_lopsided,
+    is_work,
 )
 
 
@@ -57,6 +58,12 @@ def test_one_request_keeps_others_waiting_only_where_a_processor_is_what_it_wait
     assert is_held_up(1, sleeps=False, busy=False)
     assert not is_held_up(1, sleeps=False, busy=True)
     assert is_held_up(PATIENT_LOOKS, sleeps=False, busy=True)
+
+
+def test_requests_that_wait_for_others_are_no_work() -> None:
+    assert is_work(1000, 1200)
+    assert is_work(1000, 500)
+    assert not is_work(1000, 300)
 
 
 def test_how_the_load_lies() -> None:
