@@ -6,8 +6,9 @@ as_root_apt() { # install Debian packages; fails where that is not possible
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
     say "installing $* with apt-get"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y -qq --no-install-recommends "$@" >&2 ||
-        { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$@" >&2; }
+    set -- -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends "$@"  # another may be at it
+    apt-get install "$@" >&2 ||
+        { apt-get update -qq >&2 && apt-get install "$@" >&2; }
 }
 
 find_python() { # prints a Python that is new enough; PYTHON overrides
