@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from snapfork.runner.registry import domains, names, trigger_checks
+from snapfork.runner.registry import directories, domains, names, trigger_checks
 from snapfork.runner.registry.core import Core, page
 from snapfork.runner.registry.errors import AlreadyExists, Invalid, LimitExceeded, NotFound
 from snapfork.runner.registry.model import CustomDomain, FunctionUrl, Trigger
@@ -117,6 +118,7 @@ class AddressOperations(Core):
         """
         names.check(names.TRIGGER, name, "a trigger", "name")
         checked = trigger_checks.check(kind, config)
+        await _check_size(kind, checked)
         async with self._changing:
             kept = self.check_qualifier(function, qualifier)
             there = self.image.of(Trigger, function)
@@ -148,6 +150,10 @@ class AddressOperations(Core):
         enabled: bool | None = None,
     ) -> Trigger:
         """Change what is given. Raises NotFound, Invalid."""
+        if config is not None or enabled:
+            there = self.trigger_get(function, name)
+            wanted = there.config if config is None else trigger_checks.check(there.kind, config)
+            await _check_size(there.kind, wanted)
         async with self._changing:
             before = self.trigger_get(function, name)
             checked = before.config if config is None else trigger_checks.check(before.kind, config)
@@ -271,3 +277,13 @@ class AddressOperations(Core):
             {**route, "qualifier": self.check_qualifier(route["function"], route["qualifier"])}
             for route in checked
         )
+
+
+async def _check_size(kind: str, config: Mapping[str, Any]) -> None:
+    """Raise Invalid for a directory that is too large to be watched."""
+    if kind not in trigger_checks.DIRECTORY_KINDS:
+        return
+    try:
+        await asyncio.to_thread(directories.check_size, config["directory"])
+    except directories.Crowded as error:
+        raise Invalid(str(error), "directory") from None

@@ -20,6 +20,7 @@ from snapfork.runner.registry import schedules
 from snapfork.runner.registry.errors import Invalid
 
 KINDS = ("http", "timer", "oss", "s3")
+DIRECTORY_KINDS = ("oss", "s3")
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 AUTHS = ("anonymous", "function")
 MOST_PAYLOAD = 128 << 10

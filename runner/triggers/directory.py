@@ -5,18 +5,24 @@ files that were told of, which is kept on the disk. So nothing is missed while t
 kernel's queue of changes overflows; several changes in between are one. A file is told of when it is whole:
 nobody has it open for writing and it has not changed for a moment; where the kernel does not say who writes,
 for a longer moment.
+
+The event loop is everybody's: directories are looked at and compared in threads. One that has grown beyond
+what may be watched is named in the logs and rests: nothing of it is told until it is small enough again, then
+all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sys
 import threading
 import time
 
 from snapfork.runner.invocations.model import Invocation
+from snapfork.runner.registry import directories
 from snapfork.runner.registry.errors import NotFound, OperationError
 from snapfork.runner.registry.model import Trigger
 from snapfork.runner.triggers import events, files
@@ -55,6 +61,7 @@ class Watch:
         self._waiting: dict[str, tuple[Seen, float]] = {}
         self._changed: set[str] = set()
         self._scan_due = True
+        self._crowded = False
         self._wake = asyncio.Event()
         self._stop = threading.Event()
         self._task: asyncio.Task[None] | None = None
@@ -82,6 +89,7 @@ class Watch:
             begun = False
             watched = files.identity(self.directory)
             try:
+                directories.check_size(self.directory)  # the watch's own walk through it would hold up all
                 for batch in watch(
                     self.directory, watch_filter=None, step=20, debounce=100, stop_event=self._stop,
                     ignore_permission_denied=True, raise_interrupt=False, yield_on_timeout=True,
@@ -97,6 +105,8 @@ class Watch:
                 if not complained:
                     self._complain(f"{self.directory} cannot be watched: {error.strerror or error}.")
                     complained = True
+            except directories.Crowded:  # the other side has seen that, too, and says so
+                self._stop.wait(RESCAN_S)
             except RuntimeError:  # the event loop has ended
                 return
             if begun:
@@ -117,6 +127,9 @@ class Watch:
                 known = await self._begin()
             except OSError:
                 await self._sleep(AGAIN_S)
+            except directories.Crowded as error:
+                self._rest(error)
+                await asyncio.sleep(RESCAN_S)
         self._told = known
         rescan = 0.0
         while True:
@@ -126,7 +139,10 @@ class Watch:
                 self._scan_due = False
                 rescan = now + RESCAN_S
                 await self._compare_all()
-            await self._compare_changed()
+            if self._crowded:
+                self._changed.clear()
+            else:
+                await self._compare_changed()
             more = await self._tell_whole()
             await self._sleep(self._quiet / 2 if more else max(0.0, rescan - time.monotonic()))
 
@@ -152,14 +168,36 @@ class Watch:
         return known
 
     async def _compare_all(self) -> None:
+        def compare() -> dict[str, Seen | None]:
+            try:
+                there = files.scan(self.directory)
+            except OSError:
+                if os.path.lexists(self.directory):
+                    raise
+                there = {}
+            known = self._told  # nobody changes it before this is done
+            found: dict[str, Seen | None] = {path: s for path, s in there.items() if known.get(path) != s}
+            found.update((path, None) for path in known if path not in there)
+            return found
+
         try:
-            there = await asyncio.to_thread(files.scan, self.directory)
+            different = await asyncio.to_thread(compare)
         except OSError:
-            if os.path.lexists(self.directory):
-                return  # not to be read for the moment: that says nothing of the files
-            there = {}
-        for path in there.keys() | self._told.keys():
-            self._note(path, there.get(path))
+            return  # not to be read for the moment: that says nothing of the files
+        except directories.Crowded as error:
+            self._rest(error)
+            return
+        self._crowded = False
+        for path in self._waiting.keys() - different.keys():
+            del self._waiting[path]
+        for path, seen in different.items():
+            self._note(path, seen)
+
+    def _rest(self, error: directories.Crowded) -> None:
+        if not self._crowded:
+            self._complain(str(error))
+        self._crowded = True
+        self._waiting.clear()
 
     async def _compare_changed(self) -> None:
         changed, self._changed = self._changed, set()
@@ -179,14 +217,16 @@ class Watch:
                         )
                 else:
                     found[path] = files.look(self.directory, path)
+            gone = {path for path, seen in found.items() if seen is None and path not in self._told}
+            if gone:
+                found.update((one, None) for one in self._told if not gone.isdisjoint(files.above(one)))
             return found
 
-        found = await asyncio.to_thread(look)
-        gone = [path for path, seen in found.items() if seen is None and path not in self._told]
-        for path in gone:
-            below = path + os.sep
-            for known in [one for one in self._told if one.startswith(below)]:
-                found[known] = None
+        try:
+            found = await asyncio.to_thread(look)
+        except directories.Crowded:
+            self._heard(set(), True)
+            return
         for path, seen in found.items():
             self._note(path, seen)
 
@@ -206,11 +246,11 @@ class Watch:
     async def _tell_whole(self) -> bool:
         """Send the events of what has come to rest; True while there is more to wait for."""
         now = time.monotonic()
-        rested = [
+        waiting = (
             (path, seen, now - since) for path, (seen, since) in self._waiting.items()
             if now - since >= self._quiet
-        ]  # fmt: skip
-        rested = rested[: TOGETHER * 5]
+        )  # fmt: skip
+        rested = list(itertools.islice(waiting, TOGETHER * 5))
 
         def look() -> list[tuple[str, Seen | None, bool]]:
             found = []

@@ -8,13 +8,16 @@ import os
 import signal
 import stat
 
+from snapfork.runner.registry import directories
 from snapfork.runner.triggers.memory import Seen
 
 
 def scan(directory: str) -> dict[str, Seen]:
     """Regular files below `directory` by their paths in it; links are not followed. Raises OSError when the
-    directory itself cannot be read; what cannot be read inside is not there."""
+    directory itself cannot be read, Crowded when there is too much in it; what cannot be read inside is not
+    there."""
     found: dict[str, Seen] = {}
+    count = 0
     with os.scandir(directory):
         pass
     pending = [""]
@@ -23,6 +26,9 @@ def scan(directory: str) -> dict[str, Seen]:
         try:
             with os.scandir(os.path.join(directory, below)) as entries:
                 for entry in entries:
+                    count += 1
+                    if count > directories.MOST_ENTRIES:
+                        raise directories.Crowded(directory)
                     path = os.path.join(below, entry.name)
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(path)
@@ -50,6 +56,12 @@ def look(directory: str, path: str) -> Seen | None:
     except OSError:
         return None
     return Seen(info.st_mtime_ns, info.st_size) if stat.S_ISREG(info.st_mode) else None
+
+
+def above(path: str) -> list[str]:
+    """The directories that a path leads through."""
+    parts = path.split(os.sep)
+    return [os.sep.join(parts[:count]) for count in range(1, len(parts))]
 
 
 def arrived(directory: str, path: str) -> float:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from snapfork.runner.registry.trigger_checks import DIRECTORY_KINDS
 from snapfork.runner.triggers.directory import Watch
 from snapfork.runner.triggers.events import Site
 from snapfork.runner.triggers.memory import FILE, Memory
 from snapfork.runner.triggers.timers import Enqueues, Means, Operations, Timers
-
-DIRECTORY_KINDS = ("oss", "s3")
 
 
 class Triggers:

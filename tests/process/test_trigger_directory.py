@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snapfork.runner.registry import directories
 from snapfork.runner.registry.errors import LimitExceeded
 from snapfork.runner.registry.model import Trigger
 from snapfork.runner.triggers import directory, files
@@ -333,3 +334,57 @@ def test_triggers_follow_the_registry(tmp_path: Path) -> None:
         await one.reaches("marker.bin")
 
     rig(tmp_path, test)
+
+
+def test_a_directory_that_has_grown_too_large_is_named_and_rests_until_it_is_small_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(directories, "MOST_ENTRIES", 4)
+    monkeypatch.setattr(directory, "RESCAN_S", 0.05)
+    said: list[str] = []
+
+    def complained() -> bool:
+        said.append(capfd.readouterr().err)
+        return "holds more than 4 files and directories" in "".join(said)
+
+    async def test(one: Rig) -> None:
+        (one.inbox / "a").write_text("a")
+        await one.reaches("a")
+        (tmp_path / "many").mkdir()
+        for name in "bcdef":
+            (tmp_path / "many" / name).write_text(name)
+        (tmp_path / "many").rename(one.inbox / "many")
+        while not complained():
+            await asyncio.sleep(0.01)
+        for name in "cdef":
+            (one.inbox / "many" / name).unlink()
+        await one.reaches("many/b")
+        complained()
+        assert "".join(said).count(str(one.inbox)) == 1
+        await one.restart(lambda: [(one.inbox / name).write_text(name) for name in "ghi"])
+        said.clear()
+        while not complained():
+            await asyncio.sleep(0.01)
+        for name in "ah":
+            (one.inbox / name).unlink()
+        await one.reaches("g", "i")
+
+    rig(tmp_path, test)
+
+
+def test_a_trigger_of_a_large_directory_rests_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(directories, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(directory, "RESCAN_S", 0.05)
+    trigger = watched(tmp_path)
+    for name in "abc":
+        (tmp_path / "inbox" / name).write_text(name)
+
+    async def test(one: Rig) -> None:
+        while "holds more than 2 files" not in capfd.readouterr().err:
+            await asyncio.sleep(0.01)
+        (one.inbox / "a").unlink()
+        await one.reaches("b", "c")
+
+    rig(tmp_path, test, trigger)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from registering import CONFIGURATION, FakeGateway, code, registry
+from snapfork.runner.registry import directories
 from snapfork.runner.registry.errors import AlreadyExists, Invalid, LimitExceeded, NotFound
 from snapfork.runner.registry.operations import Operations, Site
 
@@ -288,5 +289,28 @@ def test_tags_and_statements(run: Callable[[Scenario], None]) -> None:
         await operations.statement_remove("function/shop", "live", "one", revision)
         with pytest.raises(NotFound):
             await operations.statement_add("layer/none", "1", "one", {})
+
+    run(scenario)
+
+
+def test_a_directory_that_is_too_large_is_not_watched(
+    run: Callable[[Scenario], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directories, "MOST_ENTRIES", 3)
+    large, small = tmp_path / "large", tmp_path / "small"
+    (large / "below").mkdir(parents=True)
+    small.mkdir()
+    for name in ("a", "below/b", "below/c"):
+        (large / name).write_text(name)
+
+    async def scenario(operations: Operations, _gateway: FakeGateway) -> None:
+        for kind in ("oss", "s3"):
+            config = {"directory": str(large)}
+            with pytest.raises(Invalid, match=f"^{large} holds more than 3 files and .*: watch a directory"):
+                await operations.trigger_create("shop", kind, kind, config)
+            await operations.trigger_create("shop", kind, kind, {"directory": str(small)})
+            with pytest.raises(Invalid, match="holds more than 3"):
+                await operations.trigger_update("shop", kind, config)
+            await operations.trigger_update("shop", kind, {"directory": str(large / "below")})
 
     run(scenario)
