@@ -107,6 +107,17 @@ def permit(key: Key, action: Action, function: str | None) -> None:
         raise Denied(f"Key {key.id} is limited to some functions and may not reach {what}.", "key", key.id)
 
 
+def permit_watching(key: Key) -> None:
+    """Raise Denied unless `key` may name a directory to be watched: it is read with the runner's rights,
+    which may be root's, and not with the functions'."""
+    if key.functions is not None:
+        raise Denied(
+            f"Key {key.id} is limited to some functions and may not have directories watched: use a key that "
+            "manages all functions.",
+            *("key", key.id),
+        )
+
+
 def permit_destination(key: Key, address: str) -> None:
     """Raise Denied unless `key` may call the function that results would go to; Invalid for an address that
     none could ever go to."""

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+from snapfork.runner.faces.auth import permit_watching
 from snapfork.runner.faces.fc_call import Answer, Call, Desk, Handler, listed
 from snapfork.runner.faces.fc_errors import invalid
 from snapfork.runner.faces.fc_names import iso
@@ -37,6 +38,7 @@ class Triggers:
         config = self._config(kind, members["triggerConfig"])
         beside = {name: members[name] for name in BESIDE if members.get(name)}
         if kind == "oss":
+            permit_watching(call.key)
             config |= _watched(members.get("sourceArn", ""), config)
         trigger = await desk.operations.trigger_create(
             call.function,
@@ -60,6 +62,8 @@ class Triggers:
             if "triggerConfig" in members:
                 kept = {name: said[name] for name in DIRECTORY if name in said}
                 said = kept | self._config(before.kind, members["triggerConfig"])
+                if said.get("directory") != before.config.get("directory"):
+                    permit_watching(call.key)
             config = {**said, **beside}
         return shown(
             desk,

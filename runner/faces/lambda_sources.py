@@ -12,6 +12,7 @@ import secrets
 import uuid
 from typing import Any
 
+from snapfork.runner.faces.auth import permit_watching
 from snapfork.runner.faces.exchange import Reply
 from snapfork.runner.faces.lambda_call import Answer, Call, Desk, Handler, arn_of, paged
 from snapfork.runner.faces.lambda_errors import LambdaError, invalid_value
@@ -51,6 +52,7 @@ async def create(desk: Desk, call: Call) -> Answer:
             "as "
             f"{ARN}/ABSOLUTE/PATH."
         )
+    permit_watching(call.key)
     config = {"directory": arn.removeprefix(ARN), "filter": _filter(values)}
     made = await desk.operations.trigger_create(
         call.function,

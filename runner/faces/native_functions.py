@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from snapfork.runner.faces.auth import permit_destination
+from snapfork.runner.faces.auth import permit_destination, permit_watching
 from snapfork.runner.faces.native import Asked, Endpoint, unpack_deploy
 from snapfork.runner.faces.native_plain import changes
 from snapfork.runner.registry.defaults import DEFAULTS
@@ -238,6 +238,8 @@ class FunctionEndpoints:
         if config is not None and not isinstance(config, dict):
             raise Invalid("config must be an object.", "config")
         enabled = given.get("enabled")
+        if config is not None and "directory" in config:
+            permit_watching(asked.key)
         try:
             self._operations.trigger_get(name, trigger)
         except NotFound as error:

@@ -724,6 +724,17 @@ def test_keys_may_do_what_they_are_for(face: Served, client: Client, name: str) 
         there = m.DestinationConfig(on_success=m.Destination(destination=target))
         request = m.PutAsyncInvokeConfigRequest(body=m.PutAsyncInvokeConfigInput(destination_config=there))
         assert refused(limited.put_async_invoke_config, "only", request)[1] == why
+    watch = {"events": ["oss:ObjectCreated:*"], "directory": "/data/inbox"}
+    assert refused(limited.create_trigger, "only", trigger("oss", watch))[:2] == (403, "AccessDenied")
+    client.create_trigger("only", trigger("oss", watch))
+    for directory, why in (("/data/inbox", None), ("/data/other", "AccessDenied")):
+        update = m.UpdateTriggerInput(trigger_config=json.dumps({**watch, "directory": directory}))
+        request = m.UpdateTriggerRequest(body=update)
+        if why:
+            assert refused(limited.update_trigger, "only", "oss", request)[1] == why
+        else:
+            limited.update_trigger("only", "oss", request)
+    limited.delete_trigger("only", "oss")
     client.delete_function("only")
 
 

@@ -757,6 +757,11 @@ def test_keys(face: Served, boto: Any, name: str) -> None:
             assert (status, code) == (403, "AccessDeniedException")
         else:
             put(FunctionName="only", DestinationConfig=config)
+    refusal = error_of(  # or else it would read through this what only the runner's user may
+        limited.create_event_source_mapping, FunctionName="only", EventSourceArn="arn:aws:s3:::/data/inbox"
+    )
+    assert refusal[:2] == (403, "AccessDeniedException")
+    assert "may not have directories watched" in refusal[2]
     outside = {"OnSuccess": {"Destination": "file:///../x.jsonl"}}
     answer = error_of(boto.put_function_event_invoke_config, FunctionName=name, DestinationConfig=outside)
     assert answer[:2] == (400, "InvalidParameterValueException")
