@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from snapfork.runner.errors import UserError
 from snapfork.runner.faces.auth import Auth, Refused, SignatureError, permit
 from snapfork.runner.faces.exchange import BodyTooLarge, Disconnected, Head, Reply, read_body, send_reply
 from snapfork.runner.faces.native_plain import plain
@@ -127,6 +128,8 @@ class NativeFace:
                 (STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (500, "registry_failed")
             )
             return problem(status, code, error.message)
+        except UserError as error:  # of the data directory: its disk is full, or it may not be written
+            return problem(500, "failed", error.sentence)
         return result if isinstance(result, Reply) else answer(result)
 
     def _find(self, head: Head) -> tuple[Endpoint, tuple[str, ...]]:

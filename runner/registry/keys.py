@@ -6,6 +6,7 @@ command line finds its key without opening a database that a runner writes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -104,7 +105,11 @@ class Keys:
             os.fsync(directory)
             os.close(directory)
         except OSError as error:
-            raise UserError(f"{self._path} cannot be written: {error.strerror}.") from None
+            with contextlib.suppress(OSError):
+                os.unlink(draft)
+            raise UserError(
+                f"{self._path} cannot be written, and the keys are as they were: {error.strerror}."
+            ) from None
         self._keys = keys
 
 
