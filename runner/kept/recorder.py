@@ -19,7 +19,7 @@ from snapfork.runner.kept.draws import Draws
 from snapfork.runner.processes.origins import STANDS_FOR, caller
 
 _SEARCHES = ("importlib", "pkg_resources", "pkgutil")
-_FRAMES = 6
+_LISTERS = ("os", "glob", "pathlib")
 _WRITING = frozenset("wax+")
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR
 
@@ -140,15 +140,11 @@ class Recorder:
 
 
 def _looks_for_modules() -> bool:
-    """Whether it is for a search of sys.path that a directory is listed."""
+    """Whether it is for a search of sys.path that a directory is listed: by who lists it, not by who runs him."""
     frame = sys._getframe(3)
-    for _ in range(_FRAMES):
-        if str(frame.f_globals.get("__name__")).startswith(_SEARCHES):
-            return True
-        if frame.f_back is None:
-            break
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _LISTERS:
         frame = frame.f_back
-    return False
+    return str(frame.f_globals.get("__name__")).startswith(_SEARCHES)
 
 
 class _WhenImported:
