@@ -140,7 +140,7 @@ class Recorder:
 
 
 def _looks_for_modules() -> bool:
-    """Whether it is for a search of sys.path that a directory is listed: by who lists it, not by who runs him."""
+    """Whether who lists a directory searches sys.path; who runs him, an import perhaps, says nothing."""
     frame = sys._getframe(3)
     while frame.f_back is not None and frame.f_globals.get("__name__") in _LISTERS:
         frame = frame.f_back
