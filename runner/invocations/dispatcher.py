@@ -29,6 +29,9 @@ BATCH = ROOM - LOW
 SWEEP_S = 60.0
 BEHIND = 20_000
 """Changes that wait for the writer before nothing new is begun."""
+STATES: dict[str, QueueState] = {
+    "succeeded": "Succeeded", "expired": "Expired", "failed": "Failed", "lost": "Invalid",
+}  # fmt: skip
 STOPPED = "AsyncInvocationStopped: the invocation was stopped"
 
 
@@ -271,7 +274,7 @@ class Dispatcher:
         try:
             function = self._operations.resolve(item.function, item.qualifier).function
             config = self._operations.async_policy(item.function, item.qualifier)
-        except NotFound as error:
+        except NotFound as error:  # its destinations went with it
             self.queue.end(item, "Invalid", error=error.message, dead=True)
             return 0.0
         lane.window.cap = function.reserved or None
@@ -296,8 +299,9 @@ class Dispatcher:
             result = await self._invoker.invoke(replace(invocation, attempt=item.attempts))
         except (Throttled, Disabled, Conflict) as error:
             result = Result(_error_json(error), "throttled")
-        except NotFound as error:
-            self.queue.end(item, "Invalid", error=error.message, dead=True)
+        except NotFound as error:  # deleted in this moment
+            lost = Result(_error_json(error), "unhandled")
+            self._settle(item, Decision("lost", condition="Invalid"), lost, config, function.dialect)
             return 0.0
         except OperationError as error:  # too large, or what cannot be: trying again would not help
             failed = Result(_error_json(error), "unhandled")
@@ -337,7 +341,6 @@ class Dispatcher:
             self.queue.again(item, self._clock() + decision.delay, error=error, instance=instance)
             return
         good = decision.verdict == "succeeded"
-        states: dict[str, QueueState] = {"succeeded": "Succeeded", "expired": "Expired", "failed": "Failed"}
         wanted = (config.on_success,) if good else (config.on_failure, config.dead_letter)
         deliveries = []
         if any(wanted):
@@ -354,7 +357,7 @@ class Dispatcher:
             deliveries = records.deliveries(ended, config)
         self.queue.end(
             item,
-            states[decision.verdict],
+            STATES[decision.verdict],
             error="" if good else records.error_text(result, decision.condition),
             result=result.payload if result is not None else b"",
             instance=instance,

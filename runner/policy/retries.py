@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-Verdict = Literal["succeeded", "again", "failed", "expired"]
+Verdict = Literal["succeeded", "again", "failed", "expired", "lost"]
+"""lost: its function is no more."""
 JITTER = 0.25
 """Share of a backoff that is left to chance: what was refused together does not come back together."""
 

@@ -387,6 +387,20 @@ def test_destinations_get_their_records(tmp_path: Path) -> None:
     stage(tmp_path, test, Obedient(act))
 
 
+def test_destinations_are_told_of_a_function_that_goes_when_it_is_to_run(tmp_path: Path) -> None:
+    async def test(one: Stage) -> None:
+        one.registry.add("f", on_failure="bad", dead_letter="file:///dead.jsonl")
+        await one.queue.enqueue(invocation(1))
+        await one.reaches(1, "Invalid")
+        found = {made.kind: made for made in (await one.queue.deliveries(10))[0]}
+        assert set(found) == {"on_failure", "dead_letter"}
+        told = json.loads(found["on_failure"].body)
+        assert told["responsePayload"] == {"errorType": "NotFound", "errorMessage": "There is no function f."}
+        assert len((await one.queue.dead_letters("f"))[0]) == 1
+
+    stage(tmp_path, test, failing(NotFound("There is no function f.", "function", "f")))
+
+
 def test_what_still_runs_at_the_end_runs_again(tmp_path: Path) -> None:
     begun = asyncio.Event()
 
