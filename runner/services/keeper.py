@@ -32,7 +32,11 @@ class Keeper:
 
     def __init__(self, store: str, path: str) -> None:
         self.store = _open(store)
-        self.listener = desk.listen(path)
+        try:
+            self.listener = desk.listen(path)
+        except OSError:
+            self.store.close()
+            raise
         self._visitors: dict[int, socket.socket] = {}
         self.endings: deque[Ending] = deque()
         self._flushed = 0.0

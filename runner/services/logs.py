@@ -17,6 +17,7 @@ import socket
 import sqlite3
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,7 @@ _ACCESS_LINE = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) \S+ ([^\n]* \d+ \d+ [\d.]+ms( \w+)? \S+)"
 )
 _ACCESS_EVENTS = ("request", "access_lines_dropped")
+KEEP_AGAIN_S = 1.0
 LAST_WORDS = 2.0  # seconds for the pipes to end once the gateway has closed its side
 
 
@@ -93,17 +95,17 @@ class LogProcess:
     """Reads registrations from the gateway and output from the pipes until both have ended."""
 
     def __init__(
-        self, control: socket.socket, as_json: bool, out_fd: int, keeper: Keeper | None = None
+        self, control: socket.socket, as_json: bool, out_fd: int, kept: Mapping[str, str] | None = None
     ) -> None:
         self.control = control
-        self.keeper = keeper
+        self._kept = kept
+        self._keep_at = 0.0
+        self.keeper: Keeper | None = None
         self.as_json = as_json
         self.outlet = Outlet(out_fd, limit=1 << 22)
         self.sources: dict[int, Source] = {}
         self.selector = selectors.DefaultSelector()
         self.selector.register(control, selectors.EVENT_READ)
-        if keeper is not None:
-            self.selector.register(keeper.listener, selectors.EVENT_READ)
         self.deadline: float | None = None
         self.paused = False
         self._buffer = bytearray(fds.MAX_MESSAGE)
@@ -111,6 +113,8 @@ class LogProcess:
     def run(self) -> None:
         """Serve until the gateway has closed its side and the pipes have ended or the time is up."""
         while self.deadline is None or (self.sources and time.monotonic() < self.deadline):
+            if self._kept is not None and self.keeper is None and time.monotonic() >= self._keep_at:
+                self._keep(self._kept)
             for key, _ in self.selector.select(self._timeout()):
                 if key.fileobj is self.control:
                     self._register()
@@ -130,7 +134,21 @@ class LogProcess:
             return 0.05  # a stuck output is asked again; files and terminals cannot all be polled
         if self.keeper is not None and self.keeper.waits:
             return self.keeper.FLUSH_S
+        if self._kept is not None and self.keeper is None:
+            return KEEP_AGAIN_S
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def _keep(self, kept: Mapping[str, str]) -> None:
+        """Keep what comes from now on; a disk that is too full to begin now will not always be."""
+        try:
+            self.keeper = Keeper(kept["store"], kept["socket"])
+        except (OSError, sqlite3.Error) as error:
+            if not self._keep_at:
+                said = f"Lines and records are not kept until this can be written: {kept['store']}: {error}."
+                print(said, file=sys.stderr, flush=True)
+            self._keep_at = time.monotonic() + KEEP_AGAIN_S
+        else:
+            self.selector.register(self.keeper.listener, selectors.EVENT_READ)
 
     def _ask_keeper(self, keeper: Keeper, fd: int) -> bool:
         """Hear whoever wants something of the keeper; True when the pipes have been read for it."""
@@ -223,13 +241,8 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    kept = setup.get("telemetry")
-    try:
-        keeper = Keeper(kept["store"], kept["socket"]) if kept else None
-    except (OSError, sqlite3.Error) as error:
-        keeper = None  # the services process says more, should they not be able to work there either
-        print(f"Lines and records are not kept: {kept['store']}: {error}.", file=sys.stderr, flush=True)
-    LogProcess(socket.socket(fileno=setup["fd"]), setup["json"], setup["out_fd"], keeper).run()
+    control = socket.socket(fileno=setup["fd"])
+    LogProcess(control, setup["json"], setup["out_fd"], setup.get("telemetry")).run()
 
 
 if __name__ == "__main__":

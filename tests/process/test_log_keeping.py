@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,9 +30,15 @@ class Logs(NamedTuple):
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Iterator[Logs]:
+    with log_process(tmp_path, tmp_path / "t.sqlite3") as logs:
+        yield logs
+
+
+@contextmanager
+def log_process(tmp_path: Path, kept: Path) -> Iterator[Logs]:
     ours, theirs = fds.pair()
     life_read, life_write = os.pipe2(os.O_CLOEXEC)
-    store, path, out = str(tmp_path / "t.sqlite3"), str(tmp_path / "logs.sock"), tmp_path / "out"
+    store, path, out = str(kept), str(tmp_path / "logs.sock"), tmp_path / "out"
     with open(out, "wb") as file:
         process = launch.start_logs(
             theirs.fileno(),
@@ -151,3 +158,32 @@ def test_a_desk_finds_the_next_log_process(logs: Logs, tmp_path: Path) -> None:
         os.close(life_write)
 
     asyncio.run(asyncio.wait_for(run(), 150))
+
+
+def test_a_store_that_cannot_be_opened_at_the_start_is_opened_later(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "later" / "t.sqlite3"
+    with log_process(tmp_path, store) as logs:
+        said = ""
+        while "are not kept" not in said:
+            said += capfd.readouterr().err
+        assert str(store) in said
+        pipe = attach(logs, "shop:1")
+        say(pipe, "O", "r1", "too early\n")
+        while b"too early" not in logs.out.read_bytes():
+            assert logs.process.poll() is None
+        store.parent.mkdir()
+        wait_for(logs.desk)
+        say(pipe, "O", "r2", "in time\n")
+
+        async def sync() -> None:
+            desk = LogDesk(logs.desk)
+            assert await desk.sync()
+            desk.close()
+
+        asyncio.run(sync())
+        history = History(str(store))
+        assert [line.text for line in history.lines(Wanted(function="shop"))] == ["in time"]
+        history.close()
+        os.close(pipe)
