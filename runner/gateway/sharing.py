@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snapfork.runner.gateway.instances import GONE, READY, STARTING, Instance
+from snapfork.runner.gateway.instances import GONE, LEAVING, READY, STARTING, Instance
 from snapfork.runner.policy import sharing as policy
 from snapfork.runner.policy.sharing import PATIENT_LOOKS, REST_NS, SAMPLE, SURE_LOOKS, SWIFT_NS, Load
 from snapfork.runner.processes.memory import processor_ns, runnable, sleeps
@@ -28,6 +28,8 @@ LOOK_S = 0.004
 two looks at most."""
 SURVEY_LOOKS = 8
 """Every so many looks it is asked how the load lies."""
+FROZEN_LOOKS = 500
+"""An instance has its lock for microseconds; one that keeps it for so many looks (two seconds) never lets go."""
 BUSY_NS = 5_000_000
 """How long an answer about the machine's processors holds."""
 
@@ -79,7 +81,12 @@ class Sharing:
     def _look(self) -> None:
         self._looking = False
         pool = self._pool
-        sharers = [one for one in pool.instances.values() if len(one.loans) > 1 and one.state == READY]
+        # One that is to go may do so only after a long request: it is no place to wait for that, either.
+        sharers = [
+            one
+            for one in pool.instances.values()
+            if len(one.loans) > 1 and (one.state == READY or one.state == LEAVING)
+        ]
         if not sharers:
             self._crowded = self._lopsided = 0
             return
@@ -88,32 +95,33 @@ class Sharing:
             if self._is_held_up(one):
                 one.swift = False
                 self._crowded = 0
-                self._take_back(one)
+                if not self._take_back(one) and one.stuck > FROZEN_LOOKS:
+                    one.kill("timeout")
         self._looks += 1
         if self._looks % SURVEY_LOOKS == 0:
             self._survey()
 
     def _is_held_up(self, one: Instance) -> bool:
-        current = one.loans.get(one.words[W_CURRENT])
-        if current is None or one.slot(current.slot)[1] in (BOUNDARY, FREE):
-            one.stuck = 0
-            return False
         started = one.words[W_STARTED]
         if started != one.seen_started:
             one.seen_started = started
             one.stuck = 0
             return False
         one.stuck += 1
+        current = one.loans.get(one.words[W_CURRENT])
+        if current is None or one.slot(current.slot)[1] in (BOUNDARY, FREE):
+            # It would have begun what it has, or given it back: something keeps it (SIGSTOP, say).
+            return one.stuck >= PATIENT_LOOKS
         return policy.is_held_up(one.stuck, one.stuck < PATIENT_LOOKS and sleeps(one.pid), self._is_busy())
 
-    def _take_back(self, one: Instance) -> None:
-        """Take all connections from an instance but the one that it works on."""
+    def _take_back(self, one: Instance) -> bool:
+        """Take all connections from an instance but the one that it works on; False when it has the lock."""
         guard, words, channel = one.guard, one.words, one.channel
         if channel is None or not guard.try_lock():
-            return
+            return False
         channel.drain()  # what it gave back before it turned to the present one
         if one.state == GONE:
-            return
+            return True
         current = words[W_CURRENT]
         taken = [(conn, self._served(one, conn)) for number, conn in one.loans.items() if number != current]
         words[W_TAKEN] = next(self._core.loan_ids)
@@ -127,6 +135,7 @@ class Sharing:
                 self._pool.door.adopt(conn)
             else:
                 self._pool.submit(conn)
+        return True
 
     def _look_at_work(self, one: Instance) -> None:
         busy_ns, cpu_ns = one.words[W_DURATION], processor_ns(one.pid)
