@@ -15,6 +15,7 @@ from snapfork.runner.wire.page import (
     S_NEXT_WRITTEN,
     S_WRITTEN,
     SLOT,
+    W_BUSY,
     W_SLOTS,
 )
 
@@ -38,7 +39,8 @@ def settle(pool: Pool, one: Instance, conn: Connection) -> None:
     if found is Verdict.RELEND and one.cause == "timeout" and conn.late:
         found = Verdict.ANSWER
     if found is Verdict.RELEND:
-        conn.retries += 1
+        if not (pool.shares and one.words[W_BUSY]):  # else it died of another's request
+            conn.retries += 1
         if conn.retries <= MAX_RETRIES:
             pool.submit(conn)
             return
