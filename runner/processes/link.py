@@ -149,8 +149,12 @@ class Link:
                 else:
                     self._refuse(frame)
             fds.close_all(received)
-            if fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) == _NOTHING:
+            if not self.has_news():
                 return loans  # without the exception that a further read would raise
+
+    def has_news(self) -> bool:
+        """Whether the gateway has sent something that is not read yet."""
+        return fcntl.ioctl(self.fd, termios.FIONREAD, _NOTHING) != _NOTHING
 
     def _refuse(self, frame: frames.LoanFrame) -> None:
         """This process had no descriptor left for the loan's connection: others can serve it."""

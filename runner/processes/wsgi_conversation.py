@@ -127,12 +127,15 @@ class Conversation:
         """
         data, self.loan.prefix = self.loan.prefix, b""
         read = True
+        since_ns = 0
         while not (self._closed or self.abandoned):
             end = find_end(data) if data else -1
             if end >= 0:
-                if not read and self._is_wanted():
-                    self.give_back(KEEP, data)
-                    return
+                if not read:
+                    since_ns = since_ns or self.started_ns
+                    if self._is_wanted() or self._keeps_others(since_ns):
+                        self.give_back(KEEP, data)
+                        return
                 data = self._message(data, end)
                 read = False
             elif data:
@@ -190,6 +193,12 @@ class Conversation:
     def _is_wanted(self) -> bool:
         """Whether this connection is to go back before a further request is served on it."""
         return self.link.must_return_now(self.loan) or (bool(self.page.demand) and not self._in_turn())
+
+    def _keeps_others(self, since_ns: int) -> bool:
+        """Whether others have waited for long while requests were served that came in one piece."""
+        if time.monotonic_ns() - since_ns < LONGEST_TURN_NS:
+            return False
+        return self._host.has_others() or self.link.has_news()
 
     def _in_turn(self) -> bool:
         """Whether this connection may go on although others wait; a turn begins when that is first asked."""

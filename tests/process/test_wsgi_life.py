@@ -222,6 +222,20 @@ def test_the_gateway_takes_back_what_waits_for_a_slow_request() -> None:
         assert gateway.word(page.W_DONE) == gateway.word(page.W_STARTED) == 5
 
 
+@pytest.mark.usefixtures("patient")
+def test_many_requests_in_one_piece_do_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi_conversation, "LONGEST_TURN_NS", 0)
+    with WsgiGateway(menu) as gateway:
+        first = gateway.lend(path_gate(b"x") + A + A)
+        wait_for(lambda: "waiting x" in gateway.errors())
+        other = gateway.lend(B)
+        os.write(wsgiapps.GATE_WRITE, b".")
+        back = gateway.returned()
+        assert (back.id, back.how, back.leftover, back.requests) == (1, KEEP, A + A, 1)
+        assert first.response()[2] == b"passed ."
+        assert other.response()[2] == b"hello b"
+
+
 @pytest.mark.parametrize("word", [page.W_DEMAND, page.W_LEAVE])
 def test_a_recall_ends_the_wait(word: int, patient: None) -> None:
     with WsgiGateway(menu) as gateway:
