@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import typer
 from snapfork.runner import runtime_dir
 from snapfork.runner.cli.control_client import UnixConnection, wait_started
+from snapfork.runner.cli.starting import wait_findable
 from snapfork.runner.errors import UserError
 
 URL, KEY_ID, KEY_SECRET = "SNAPFORK_URL", "SNAPFORK_KEY_ID", "SNAPFORK_KEY_SECRET"
@@ -120,7 +121,10 @@ def connect(url: str | None, timeout: float = 60.0) -> Remote:
 
 def here() -> runtime_dir.Found:
     """The one runner of this machine that serves deployed functions, once it is up. Raises UserError."""
-    found = [one for one in runtime_dir.find() if one.note.get("deployed")]
+    found = _serving()
+    if not found:
+        wait_findable()
+        found = _serving()
     session = os.environ.get("XDG_RUNTIME_DIR")
     near = [one for one in found if session and one.path.startswith(os.path.join(session, ""))]
     if len(near) == 1:
@@ -138,6 +142,10 @@ def here() -> runtime_dir.Found:
         )
     wait_started(found[0])
     return found[0]
+
+
+def _serving() -> list[runtime_dir.Found]:
+    return [one for one in runtime_dir.find() if one.note.get("deployed")]
 
 
 def _here(timeout: float) -> Remote:
