@@ -29,7 +29,7 @@ two looks at most."""
 SURVEY_LOOKS = 8
 """Every so many looks it is asked how the load lies."""
 FROZEN_LOOKS = 500
-"""An instance has its lock for microseconds; one that keeps it for so many looks (two seconds) never lets go."""
+"""An instance has its lock for microseconds; one that has it for so many looks, two seconds, is frozen."""
 BUSY_NS = 5_000_000
 """How long an answer about the machine's processors holds."""
 
