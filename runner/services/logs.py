@@ -134,9 +134,9 @@ class LogProcess:
             return 0.05  # a stuck output is asked again; files and terminals cannot all be polled
         if self.keeper is not None and self.keeper.waits:
             return self.keeper.FLUSH_S
-        if self._kept is not None and self.keeper is None:
-            return KEEP_AGAIN_S
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        if self.deadline is not None:
+            return max(0.0, self.deadline - time.monotonic())
+        return KEEP_AGAIN_S if self._kept is not None and self.keeper is None else None
 
     def _keep(self, kept: Mapping[str, str]) -> None:
         """Keep what comes from now on; a disk that is too full to begin now will not always be."""
