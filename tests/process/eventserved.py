@@ -49,6 +49,8 @@ class EventGateway(MiniGateway):
         ledger = Ledger(about, "shop:3", "7", records=record, is_event=is_event)
 
         def serve(link: Link) -> None:
+            # However long a busy machine takes over a client's next request, its connection is still here.
+            wsgi_loop.LINGER_MS = wsgi_threads.LINGER_MS = int(PATIENCE * 1000)
             stdio.prepare()  # does nothing where an earlier test has done so in our parent
             sys.stdout, sys.stderr = stdio._streams  # type: ignore[assignment]
             stdio.install(write)

@@ -340,9 +340,8 @@ def test_records_pass_a_pipe_that_others_write_to() -> None:
         sys.stderr.write("err\n")
 
     with EventGateway(handler) as app:
-        client = app.invoke({}, id="n-0")
-        client.response()
-        for number in range(1, 20):
-            client = app.invoke({}, client, id=f"n-{number}")
+        for number in range(20):
+            client = app.invoke({}, id=f"n-{number}")
             client.response()
+            client.close()
         assert [one["id"] for one in app.records(20)] == [f"n-{number}" for number in range(20)]
