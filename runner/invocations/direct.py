@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from snapfork.runner.invocations.wire import Answer, TooMuch, Unreachable, Wire
 from snapfork.runner.units import INVOCATION_HEADER, UNIT_HEADER
@@ -111,16 +111,9 @@ class DirectClient:
             return await self._request(unit, data, limit, method == "HEAD")
 
     async def _request(self, unit: str, data: bytes, limit: int, head: bool) -> Answer:
-        while True:
-            wire = await self._acquire(unit)
-            used = wire.served > 0
-            try:
-                return await wire.send(data, limit, head=head, streaming=False)
-            except Unreachable as lost:
-                if not (used and lost.untouched):
-                    raise
-            finally:
-                self._give_back(unit, wire)
+        wire, answer = await self._exchange(unit, lambda wire: wire.send(data, limit, head, False))
+        self._give_back(unit, wire)
+        return answer
 
     async def stream(
         self,
@@ -135,21 +128,25 @@ class DirectClient:
     ) -> Stream:
         """As `request`, but returns with the head of the answer, and `timeout` is until then."""
         data = _request(unit, invocation, method, target, headers, body)
+
+        async def begun(wire: Wire) -> Answer:
+            async with asyncio.timeout(timeout):
+                return await wire.send(data, 0, method == "HEAD", True)
+
+        return Stream(self, unit, *await self._exchange(unit, begun))
+
+    async def _exchange(self, unit: str, send: Callable[[Wire], Awaitable[Answer]]) -> tuple[Wire, Answer]:
+        """What `send` gives, with the connection, which is to be given back; another is tried where a kept
+        one was closed before anybody read from it."""
         while True:
             wire = await self._acquire(unit)
             used = wire.served > 0
-            began = False
             try:
-                async with asyncio.timeout(timeout):
-                    answer = await wire.send(data, 0, head=method == "HEAD", streaming=True)
-                began = True
-                return Stream(self, unit, wire, answer)
-            except Unreachable as lost:
-                if not (used and lost.untouched):
+                return wire, await send(wire)
+            except BaseException as error:
+                self._give_back(unit, wire)
+                if not (isinstance(error, Unreachable) and used and error.untouched):
                     raise
-            finally:
-                if not began:
-                    self._give_back(unit, wire)
 
     async def close(self) -> None:
         """Drop all connections; requests under way fail."""

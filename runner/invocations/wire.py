@@ -69,7 +69,7 @@ class Wire(asyncio.Protocol):
 
     # -- what the client asks for ------------------------------------------------------------------------
 
-    def send(self, data: bytes, limit: int, *, head: bool, streaming: bool) -> asyncio.Future[Answer]:
+    def send(self, data: bytes, limit: int, head: bool, streaming: bool) -> asyncio.Future[Answer]:
         """Send a request; the future has the answer, with an empty body when it is streamed (see `read`).
 
         limit: bytes of its body that are taken. head: the method is HEAD.
