@@ -235,6 +235,7 @@ class Instance:
             self.pidfd = -1
         if self.state != GONE or self.channel is not None:
             self.channel = None
-            self.guard.close()
+            if self.guard is not None:
+                self.guard.close()
             page.unmap(self.words)
         self.state = GONE

@@ -33,14 +33,16 @@ class Kit:
             undo.callback(child.close)
             page_fd = page.make_page(nslots)
             undo.callback(os.close, page_fd)
-            their_page_fd = reopen(page_fd)
-            undo.callback(os.close, their_page_fd)
+            their_page_fd = page_fd
+            if nslots > 1:  # else there is never a second loan to take back
+                their_page_fd = reopen(page_fd)
+                undo.callback(os.close, their_page_fd)
             self.log_read, log_write = output_pipe(user)
             undo.callback(fds.close_all, [self.log_read, log_write])
             self.words = page.map_words(page_fd)
             undo.pop_all()
         self.words[page.W_MAGIC] = page.MAGIC
-        self.guard = Guard(page_fd)
+        self.guard = Guard(page_fd) if nslots > 1 else None
         self.theirs = [child.detach(), their_page_fd, log_write]
 
     def handed_over(self) -> None:
@@ -51,7 +53,8 @@ class Kit:
     def discard(self) -> None:
         self.handed_over()
         self.control.close()
-        self.guard.close()
+        if self.guard is not None:
+            self.guard.close()
         page.unmap(self.words)
         os.close(self.log_read)
 

@@ -117,7 +117,7 @@ class Sharing:
     def _take_back(self, one: Instance) -> bool:
         """Take all connections from an instance but the one that it works on; False when it has the lock."""
         guard, words, channel = one.guard, one.words, one.channel
-        if channel is None or not guard.try_lock():
+        if channel is None or guard is None or not guard.try_lock():
             return False
         channel.drain()  # what it gave back before it turned to the present one
         if one.state == GONE:

@@ -257,10 +257,11 @@ class Supply(ABC):
 
     @property
     def descriptors(self) -> int:
-        """How many this process has open for its instances and what is made ahead: control, page,
-        pidfd and log pipe of an instance, six for a kit, and the connections that are lent."""
+        """How many this process has open for its instances and what is made ahead: control, pidfd and log
+        pipe of an instance, five for a kit, a page's lock of both, and the connections that are lent."""
         lent = sum(len(one.loans) for one in self.instances.values())
-        return 4 * len(self.instances) + lent + 6 * len(self._kits)
+        lock = self.slots > 1
+        return (3 + lock) * len(self.instances) + lent + (5 + lock) * len(self._kits)
 
     def pages(self) -> list[memoryview]:
         """The pages of living instances, for meters."""

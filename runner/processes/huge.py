@@ -8,7 +8,6 @@ the template was forked from, stay as they are: they would take more memory.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +24,8 @@ _OURS = 0x81
 
 def gather() -> None:
     """Have the kernel move full blocks of this process's own memory into huge pages, where it can."""
+    import ctypes  # not at the top: only templates need it
+
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     end = time.monotonic() + BUDGET_S
