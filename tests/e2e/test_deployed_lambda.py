@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from server import HANG_S, Serve
 
 T = TypeVar("T")
 ROLE = "arn:aws:iam::000000000000:role/any"
+RUNTIME = f"python3.{sys.version_info[1]}"  # the runner's own, with its boto3
 HANDLER = """
 import json, os, time
 
@@ -282,7 +284,7 @@ def handler(event, context):
 
 def test_functions_that_invoke_each_other_through_boto3_end(aws: Lambda) -> None:
     for name in ("ping", "pong"):
-        aws.create(name, {"main.py": CALLER, "counter.py": COUNTER})
+        aws.create(name, {"main.py": CALLER, "counter.py": COUNTER}, Runtime=RUNTIME)
     client = {
         "endpoint_url": aws.boto.meta.endpoint_url, "region_name": "us-east-1",
         "aws_access_key_id": aws.credentials.access_key, "aws_secret_access_key": aws.credentials.secret_key,
