@@ -14,6 +14,8 @@ from snapfork.runner.bench.results import Results
 from snapfork.runner.bench.servers import Server, free_port
 from snapfork.runner.errors import UserError
 
+pytestmark = pytest.mark.once
+
 APP = """
 def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "2")])

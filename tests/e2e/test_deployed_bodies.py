@@ -86,6 +86,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
         yield Runner(server, data)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", NAMES)
 def test_a_body_of_the_benchmarks(runner: Runner, name: str) -> None:
     """As it is, by boto3; it answers what it answers in a plain interpreter."""
@@ -163,6 +164,7 @@ def test_two_versions_of_one_app_with_packages_that_differ_live_at_once(runner: 
     assert [one["flask"] for one in answers] == ["3.0.0", "3.0.3"]
 
 
+@pytest.mark.once
 def test_an_image_in_a_watched_directory_is_thumbnailed(runner: Runner, tmp_path: Path) -> None:
     incoming = tmp_path / "incoming"
     incoming.mkdir()

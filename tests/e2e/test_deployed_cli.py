@@ -20,6 +20,8 @@ from deployed import serve, until
 from server import HANG_S, Serve
 from snapfork.runner.processes import as_user
 
+pytestmark = pytest.mark.once
+
 WEB = """
 from flask import Flask, request
 

@@ -17,6 +17,8 @@ import pytest
 from deployed import serve
 from server import HANG_S, Serve
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "examples" / "README.md").read_text()
 START, ENVIRONMENT = "runner serve & server=$!", 'eval "$(runner key env)"'

@@ -17,6 +17,8 @@ from botocore.config import Config
 from fc_served import zipped
 from server import HANG_S, Serve
 
+pytestmark = pytest.mark.once
+
 CONNECTIONS = 16
 ROLE = "arn:aws:iam::000000000000:role/any"
 APP = """

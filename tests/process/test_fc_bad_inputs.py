@@ -14,6 +14,8 @@ from alibabacloud_tea_openapi.exceptions import ClientException
 from fc_bad_inputs import FUNCTION, RAW, TABLE, Bad
 from fc_served import Served, create, served
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from snapfork.runner.faces import fc_offer
 from snapfork.runner.faces.model import Api
 
+pytestmark = pytest.mark.once
+
 API = Api.load("fc_api.json", json_lists=True)
 TIMER = '{"cronExpression": "@every 5m"}'
 CLASHES = '{"authType": "anonymous", "events": ["oss:ObjectCreated:*"], "directory": "/tmp"}'

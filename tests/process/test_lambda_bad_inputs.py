@@ -18,6 +18,8 @@ from snapfork.runner.faces.exchange import Headers
 from snapfork.runner.faces.signing import sign_sigv4
 from snapfork.runner.registry.model import Key
 
+pytestmark = pytest.mark.once
+
 IPV = "InvalidParameterValueException"
 
 

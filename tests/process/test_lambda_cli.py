@@ -15,6 +15,8 @@ from fc_served import INVOKER, MANAGER, Served
 from lambda_served import ARN, CODE, OTHER, REGION, ROLE, served
 from snapfork.runner.registry.model import Key
 
+pytestmark = pytest.mark.once
+
 AWS = Path(sys.executable).with_name("aws")
 # Runs many command lines in one process: what `aws` does, without the second that each start takes.
 DRIVER = """

@@ -17,6 +17,8 @@ from snapfork.runner.faces.lambda_errors import COMMON
 from snapfork.runner.faces.lambda_offer import OFFERED
 from snapfork.runner.faces.model import Api
 
+pytestmark = pytest.mark.once
+
 API = Api.load("lambda_api.json")
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:base"
 ZIPS = [base64.b64encode(CODE).decode(), base64.b64encode(OTHER).decode(), "", "%%%", "UEsFBgAAAAAAAA=="]
