@@ -11,6 +11,8 @@ import pytest
 from deployed import serve
 from server import HANG_S
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("name", ["queue.sqlite3", "triggers.sqlite3", "registry.sqlite3"])
 def test_a_damaged_file_ends_the_start_with_one_sentence(tmp_path: Path, name: str) -> None:

@@ -27,6 +27,8 @@ from test_deployed_cli import Shell
 from test_deployed_fc import Fc
 from test_deployed_lambda import Lambda
 
+pytestmark = pytest.mark.once
+
 OLD = {"main.py": "def handler(event, context):\n    return 'old'\n"}
 NEW = {"main.py": "def handler(event, context):\n    return 'new'\n"}
 BROKEN = {

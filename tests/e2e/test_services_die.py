@@ -8,11 +8,14 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from deployed import serve, until
 from server import Serve
 from test_deployed_fc import Fc
 from test_deployed_lambda import Lambda
+
+pytestmark = pytest.mark.once
 
 CLIENTS = 4
 COUNTING = """

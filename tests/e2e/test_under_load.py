@@ -61,7 +61,7 @@ def test_instances_come_for_bursts_and_go_and_nothing_is_lost(
         Load(server, 2) as steady,
     ):
         for _ in range(soak(3, 60)):
-            with Load(server, 14, bodies=True) as burst:
+            with Load(server, 14, "/pause", bodies=True) as burst:
                 server.wait_until(lambda one: len(one["instances"]) > 5)
                 burst.wait_for_more(100)
             answers += burst.counts

@@ -16,7 +16,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from queue_service import KINDS
+
+pytestmark = pytest.mark.once
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = 4

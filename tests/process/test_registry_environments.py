@@ -26,6 +26,8 @@ from snapfork.runner.registry.places import places
 from snapfork.runner.registry.store import Store
 from snapfork.runner.units import Unit, UnitRoute
 
+pytestmark = pytest.mark.once
+
 HANDLER = "import thing\n\ndef handler(event, context):\n    return thing.VERSION\n"
 Scenario = Callable[[Operations, "Kept"], Awaitable[None]]
 

@@ -20,6 +20,8 @@ from snapfork.runner.registry.errors import NotFound
 from snapfork.runner.registry.model import Version
 from snapfork.runner.registry.operations import Operations
 
+pytestmark = pytest.mark.once
+
 
 def killed_in_the_middle(data: Path, run: int, lines: int, delay: float) -> list[list[str]]:
     """Have the writer work until it has said `lines`, and a moment longer; all that it has said."""

@@ -20,6 +20,8 @@ from snapfork.runner.registry.packages import Packages
 from snapfork.runner.registry.places import User, places
 from snapfork.runner.registry.store import Store
 
+pytestmark = pytest.mark.once
+
 NOBODY = User(65534, 65534)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run functions as another user")
 

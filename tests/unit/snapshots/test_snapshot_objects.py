@@ -383,11 +383,14 @@ def shape(thing: Any, seen: dict[int, int]) -> Any:
     return kind, thing
 
 
-@hypothesis_settings(max_examples=60)
-@given(graphs())
-def test_any_graph_comes_back_with_its_identities(things: list[Any]) -> None:
-    captured = capture.capture(things, Ownership("/nowhere"))
-    assert captured.problems == []
-    back = capture.release(captured)
-    assert back is not things
-    assert shape(back, {}) == shape(things, {})
+def test_any_graph_comes_back_with_its_identities(soak: Callable[[int, int], int]) -> None:
+    @hypothesis_settings(max_examples=soak(25, 500))
+    @given(graphs())
+    def comes_back(things: list[Any]) -> None:
+        captured = capture.capture(things, Ownership("/nowhere"))
+        assert captured.problems == []
+        back = capture.release(captured)
+        assert back is not things
+        assert shape(back, {}) == shape(things, {})
+
+    comes_back()
